@@ -1,0 +1,59 @@
+//! Datagrams on their way between a link and the network.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// A datagram to send.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// The local address to send from: one of those that the link was created with.
+    pub source: SocketAddr,
+    /// Where it goes.
+    pub destination: SocketAddr,
+    /// The payload, at most [`DATAGRAM_BYTES_MAX`] bytes.
+    pub payload: Vec<u8>,
+}
+
+impl Datagram {
+    /// The same datagram as the other side sees it.
+    pub fn as_received(&self) -> Received<'_> {
+        Received {
+            source: self.source,
+            destination: self.destination,
+            payload: &self.payload,
+        }
+    }
+}
+
+impl fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_received().fmt(f)
+    }
+}
+
+/// A datagram that came in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// The local address that it arrived at: one of those that the link was created with.
+    pub destination: SocketAddr,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+impl fmt::Debug for Received<'_> {
+    /// Shows addresses and size, never the payload.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            source,
+            destination,
+            payload,
+        } = self;
+        write!(f, "{source} -> {destination} ({} bytes)", payload.len())
+    }
+}
+
+/// The largest payload of a datagram that a transport makes, in bytes. Larger than what engines
+/// aim for (1,150 bytes), smaller than what fits an Ethernet frame with IPv6 and a TURN header.
+pub const DATAGRAM_BYTES_MAX: usize = 1400;
