@@ -1,2 +1,109 @@
-//! Stub.
-fn main() {}
+//! The task runner of this workspace: `cargo xtask help` lists what it can do.
+//!
+//! It knows the crates only by their manifests and sources and depends on none of them, so it builds in
+//! seconds and still runs when they do not compile. Each command is one file with one `run` function.
+
+#![forbid(unsafe_code)]
+
+mod ci;
+mod demo;
+mod deny;
+mod doc;
+mod lint;
+mod outcome;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::outcome::Outcome;
+
+/// Build and check Rondevu.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every test of the workspace with all features, then the doctests.
+    Test {
+        /// Passed on to the test runner, for instance the name of a test; leaves out the doctests.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check the rules that no compiler knows: who may depend on whom, no clocks in the machines, file names.
+    Tidy,
+    /// Check the formatting, then run clippy with every feature set, warnings being errors.
+    Lint,
+    /// Build the documentation of all crates, warnings being errors.
+    Doc,
+    /// Check licences, banned crates and sources of all dependencies with cargo-deny.
+    Deny,
+    /// Build the program in release mode and run its demo, which must succeed.
+    Demo,
+    /// Run all the checks a change must pass, the quick ones first, and print how long each took.
+    Ci {
+        /// Go on after a failed step, to see all that is wrong in one run.
+        #[arg(long)]
+        keep_going: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let Arguments { task } = Arguments::parse();
+    match process::enter_workspace_root().and_then(|()| run(task)) {
+        Ok(outcome) => {
+            outcome.print_note();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<Outcome> {
+    match task {
+        Task::Test { arguments } => test::run_with(&arguments),
+        Task::Tidy => tidy::run(),
+        Task::Lint => lint::run(),
+        Task::Doc => doc::run(),
+        Task::Deny => deny::run(),
+        Task::Demo => demo::run(),
+        Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
+        Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in Arguments::command().get_subcommands() {
+            assert!(
+                command.get_about().is_some(),
+                "{} has no description",
+                command.get_name()
+            );
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The members of the workspace, their features and dependencies, as cargo sees them.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::process::Invocation;
+
+/// The task runner's own package: it publishes nothing and is no library.
+const TASK_RUNNER: &str = "xtask";
+
+/// All members, in cargo's order.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) members: Vec<Member>,
+}
+
+/// One package of the workspace.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    /// The path of its `Cargo.toml`, relative to the root of the workspace.
+    pub(crate) manifest: String,
+    /// Features by name, `default` left out.
+    pub(crate) features: Vec<String>,
+    pub(crate) dependencies: Vec<Dependency>,
+}
+
+/// A dependency as written in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) kind: DependencyKind,
+}
+
+/// When a dependency is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DependencyKind {
+    /// By the crate itself.
+    Normal,
+    /// By its build script.
+    Build,
+    /// By its tests, examples and benchmarks alone.
+    Dev,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub(crate) fn load() -> Result<Self> {
+        let metadata = Invocation::cargo("metadata --format-version 1 --no-deps").read()?;
+        Self::parse(&metadata)
+    }
+
+    /// Reads the output of `cargo metadata --format-version 1 --no-deps`.
+    pub(crate) fn parse(metadata: &str) -> Result<Self> {
+        let metadata: Value =
+            serde_json::from_str(metadata).context("cargo metadata is no JSON")?;
+        let root = text(&metadata, "workspace_root")?;
+        let members = list(&metadata, "packages")?
+            .iter()
+            .map(|package| parse_member(package, root));
+        Ok(Self {
+            members: members.collect::<Result<_>>()?,
+        })
+    }
+
+    /// The members that other people's code may depend on.
+    pub(crate) fn libraries(&self) -> impl Iterator<Item = &Member> {
+        self.members
+            .iter()
+            .filter(|member| member.name != TASK_RUNNER)
+    }
+}
+
+fn parse_member(package: &Value, root: &str) -> Result<Member> {
+    let manifest = text(package, "manifest_path")?;
+    let features = package["features"]
+        .as_object()
+        .context("cargo metadata lacks `features`")?;
+    let dependencies = list(package, "dependencies")?.iter().map(parse_dependency);
+    Ok(Member {
+        name: text(package, "name")?.to_owned(),
+        manifest: manifest
+            .trim_start_matches(root)
+            .trim_start_matches(['/', '\\'])
+            .to_owned(),
+        features: features
+            .keys()
+            .filter(|name| *name != "default")
+            .cloned()
+            .collect(),
+        dependencies: dependencies.collect::<Result<_>>()?,
+    })
+}
+
+fn parse_dependency(dependency: &Value) -> Result<Dependency> {
+    let kind = match dependency["kind"].as_str() {
+        Some("dev") => DependencyKind::Dev,
+        Some("build") => DependencyKind::Build,
+        Some(_) | None => DependencyKind::Normal,
+    };
+    Ok(Dependency {
+        name: text(dependency, "name")?.to_owned(),
+        kind,
+    })
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
+    value[field]
+        .as_str()
+        .with_context(|| format!("cargo metadata lacks the text `{field}`"))
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> Result<&'a Vec<Value>> {
+    value[field]
+        .as_array()
+        .with_context(|| format!("cargo metadata lacks the list `{field}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_features_and_dependencies_are_read() {
+        let metadata = r#"{ "workspace_root": "/somewhere", "packages": [{
+            "name": "rondevu-durable",
+            "manifest_path": "/somewhere/rondevu-durable/Cargo.toml",
+            "features": { "default": ["extra"], "extra": [] },
+            "dependencies": [
+                { "name": "bytes", "kind": null },
+                { "name": "proptest", "kind": "dev" },
+                { "name": "cc", "kind": "build" }
+            ]
+        }]}"#;
+        let workspace = Workspace::parse(metadata).unwrap();
+        let member = &workspace.members[0];
+        assert_eq!(member.manifest, "rondevu-durable/Cargo.toml");
+        assert_eq!(member.features, ["extra"]);
+        let kinds: Vec<DependencyKind> = member.dependencies.iter().map(|one| one.kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                DependencyKind::Normal,
+                DependencyKind::Dev,
+                DependencyKind::Build
+            ]
+        );
+    }
+
+    #[test]
+    fn the_task_runner_is_no_library() {
+        let member = |name: &str| Member {
+            name: name.to_owned(),
+            manifest: String::new(),
+            features: Vec::new(),
+            dependencies: Vec::new(),
+        };
+        let workspace = Workspace {
+            members: vec![member("xtask"), member("rondevu")],
+        };
+        let libraries: Vec<&str> = workspace.libraries().map(|one| one.name.as_str()).collect();
+        assert_eq!(libraries, ["rondevu"]);
+    }
+}
