@@ -3,17 +3,28 @@
 
 extern crate alloc;
 
+mod backoff;
+mod close_reason;
 mod deadline;
 mod description;
+pub mod frame;
 mod generation;
 mod ids;
+mod inbox;
 mod instant;
 pub mod link;
+mod liveness;
 mod message;
+mod outbox;
+mod queue;
+mod reconnector;
+mod seq;
 mod service_name;
 mod state;
 mod username;
 
+pub use backoff::BackoffPolicy;
+pub use close_reason::{ByeReason, RejectReason};
 pub use deadline::{Deadline, DeadlineReason};
 pub use description::{DescriptionKind, IceCandidate, SDP_LEN_MAX, SessionDescription};
 pub use generation::Generation;
@@ -21,9 +32,15 @@ pub use ids::{
     ChannelId, IdError, Incarnation, LinkId, OfferId, PeerId, SERVER_ID_LEN_MAX, ServiceId,
     ServiceUuid, SessionId, StreamId,
 };
+pub use inbox::{Delivery, Inbox, InboxViolation};
 pub use instant::Instant;
 pub use link::{LinkClosed, LinkEvent, OpenedBy, Reliability, StreamOptions};
+pub use liveness::{Liveness, LivenessConfig, LivenessTimeout};
 pub use message::{Message, MessageKind};
+pub use outbox::{Outbox, OutboxViolation, Unconfirmed};
+pub use queue::{MessageQueue, Overflow, QueueFull, QueueLimits, Queued};
+pub use reconnector::{Attempt, Reconnector};
+pub use seq::Seq;
 pub use service_name::{ServiceName, ServiceNameError};
 pub use state::{DurableChannelState, DurableConnectionState};
 pub use username::{Username, UsernameError};

@@ -1,0 +1,248 @@
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::*;
+use crate::Overflow;
+
+const NOW: Instant = Instant::ORIGIN;
+const ROOM: usize = 64 * 1024;
+
+fn outbox() -> Outbox {
+    let mut outbox = Outbox::new(QueueLimits::default(), 4, 1 << 20);
+    outbox.on_attach(Seq::ZERO, 1 << 20).unwrap();
+    outbox
+}
+
+fn push(outbox: &mut Outbox, payload: &[u8]) {
+    outbox.push(payload.into(), NOW).unwrap();
+}
+
+/// `(number, last, payload)` of each frame that the outbox has to send.
+fn drain(outbox: &mut Outbox) -> Vec<(u64, bool, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while let Some(frame) = outbox.next_frame(ROOM) {
+        match frame {
+            ChannelFrame::Data {
+                seq, end, payload, ..
+            } => {
+                frames.push((seq.0, end == MessageEnd::Last, payload.to_vec()));
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    frames
+}
+
+#[test]
+fn a_large_message_is_cut_and_an_empty_one_is_sent() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"abcdefghi");
+    push(&mut outbox, b"");
+    assert_eq!(
+        drain(&mut outbox),
+        [
+            (0, false, b"abcd".to_vec()),
+            (1, false, b"efgh".to_vec()),
+            (2, true, b"i".to_vec()),
+            (3, true, vec![]),
+        ]
+    );
+    assert_eq!(outbox.end(), Some(Seq(4)));
+}
+
+#[test]
+fn a_new_link_resumes_in_the_middle_of_a_message_and_then_goes_on() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"abcdefghi");
+    drain(&mut outbox);
+    push(&mut outbox, b"next");
+    outbox.on_attach(Seq(1), 1 << 20).unwrap();
+    assert_eq!(
+        drain(&mut outbox),
+        [
+            (1, false, b"efgh".to_vec()),
+            (2, true, b"i".to_vec()),
+            (3, true, b"next".to_vec()),
+        ]
+    );
+    assert_eq!((outbox.settled(), outbox.accepted()), (0, 2));
+    outbox.on_ack(Seq(4), 0).unwrap();
+    assert_eq!((outbox.settled(), outbox.buffered_bytes()), (2, 0));
+}
+
+#[test]
+fn replay_cuts_in_the_same_places_after_the_fragment_size_changed() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"abcdefgh");
+    drain(&mut outbox);
+    outbox.fragment_bytes = 3;
+    outbox.on_attach(Seq(1), 1 << 20).unwrap();
+    assert_eq!(drain(&mut outbox), [(1, true, b"efgh".to_vec())]);
+}
+
+#[test]
+fn attaching_when_nothing_was_ever_sent_changes_nothing() {
+    let mut outbox = outbox();
+    outbox.on_attach(Seq::ZERO, 100).unwrap();
+    assert_eq!(
+        (drain(&mut outbox), outbox.end()),
+        (vec![], Some(Seq::ZERO))
+    );
+}
+
+#[test]
+fn credit_holds_the_sender_back() {
+    let mut outbox = outbox();
+    for _ in 0..5 {
+        push(&mut outbox, b"1234");
+    }
+    let cost = fragment_cost(4);
+    outbox.on_attach(Seq::ZERO, 2 * cost + 1).unwrap();
+    assert_eq!(drain(&mut outbox).len(), 2);
+    outbox.on_ack(Seq(1), cost - 1).unwrap();
+    assert_eq!(drain(&mut outbox).len(), 0);
+    outbox.on_ack(Seq(2), 2 * cost).unwrap();
+    assert_eq!(drain(&mut outbox).len(), 2);
+    assert_eq!(outbox.queue_len(), 1);
+}
+
+#[test]
+fn a_generous_peer_does_not_make_the_outbox_send_more_than_its_own_limit() {
+    let mut outbox = Outbox::new(QueueLimits::default(), 4, 2 * fragment_cost(4));
+    outbox.on_attach(Seq::ZERO, u64::MAX).unwrap();
+    for _ in 0..5 {
+        push(&mut outbox, b"1234");
+    }
+    assert_eq!(drain(&mut outbox).len(), 2);
+}
+
+#[test]
+fn impossible_acknowledgements_change_nothing() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"a");
+    push(&mut outbox, b"b");
+    drain(&mut outbox);
+    outbox.on_ack(Seq(1), 9).unwrap();
+    let beyond = OutboxViolation::BeyondSent {
+        next: Seq(3),
+        sent: Seq(2),
+    };
+    assert_eq!(outbox.on_ack(Seq(3), 9), Err(beyond));
+    let back = OutboxViolation::TakenBack {
+        next: Seq(0),
+        acked: Seq(1),
+    };
+    assert_eq!(outbox.on_ack(Seq(0), 9), Err(back));
+    assert_eq!(outbox.on_attach(Seq(0), 9), Err(back));
+    assert_eq!(outbox.settled(), 1);
+}
+
+#[test]
+fn after_an_attach_only_what_this_link_carried_can_be_acknowledged() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"a");
+    push(&mut outbox, b"b");
+    drain(&mut outbox);
+    outbox.on_attach(Seq(0), 1 << 20).unwrap();
+    assert!(outbox.on_ack(Seq(1), 9).is_err());
+    outbox.next_frame(ROOM);
+    assert!(outbox.on_ack(Seq(1), 9).is_ok());
+}
+
+#[test]
+fn what_was_dropped_is_told_once_in_its_place_and_again_after_a_cut() {
+    let limits = QueueLimits {
+        messages_max: 2,
+        overflow: Overflow::DropOldest,
+        ..QueueLimits::default()
+    };
+    let mut outbox = Outbox::new(limits, 4, 1 << 20);
+    for payload in [b"1", b"2", b"3", b"4"] {
+        push(&mut outbox, payload);
+    }
+    outbox.on_attach(Seq::ZERO, 1 << 20).unwrap();
+    let gap = ChannelFrame::Skip {
+        from: Seq(0),
+        to: Seq(1),
+        messages: 2,
+    };
+    assert_eq!(outbox.next_frame(ROOM), Some(gap.clone()));
+    assert_eq!(
+        drain(&mut outbox),
+        [(1, true, b"3".to_vec()), (2, true, b"4".to_vec())]
+    );
+    outbox.on_attach(Seq::ZERO, 1 << 20).unwrap();
+    assert_eq!(outbox.next_frame(ROOM), Some(gap));
+    outbox.on_attach(Seq(1), 1 << 20).unwrap();
+    assert_eq!(
+        drain(&mut outbox).len(),
+        2,
+        "the gap is confirmed and not told again"
+    );
+    outbox.on_ack(Seq(3), 9).unwrap();
+    assert_eq!(outbox.settled(), outbox.accepted());
+}
+
+#[test]
+fn expired_messages_are_counted_and_numbered_ones_never_expire() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"sent");
+    drain(&mut outbox);
+    push(&mut outbox, b"waits");
+    let later = NOW + Duration::from_secs(60);
+    assert_eq!(outbox.next_expiry(), Some(later));
+    assert_eq!(outbox.expire(later), 1);
+    outbox.on_attach(Seq::ZERO, 1 << 20).unwrap();
+    assert!(matches!(
+        outbox.next_frame(ROOM),
+        Some(ChannelFrame::Data { .. })
+    ));
+    assert!(matches!(
+        outbox.next_frame(ROOM),
+        Some(ChannelFrame::Skip { messages: 1, .. })
+    ));
+}
+
+#[test]
+fn a_new_session_starts_with_everything_unconfirmed_in_order() {
+    let mut outbox = outbox();
+    for payload in [b"1111", b"2222", b"3333"] {
+        push(&mut outbox, payload);
+    }
+    drain(&mut outbox);
+    push(&mut outbox, b"4444");
+    outbox.on_ack(Seq(1), 9).unwrap();
+    assert_eq!(
+        outbox.reset(),
+        Unconfirmed {
+            undelivered: 1,
+            maybe_delivered: 2
+        }
+    );
+    outbox.on_attach(Seq::ZERO, 1 << 20).unwrap();
+    let payloads: Vec<_> = drain(&mut outbox).into_iter().map(|f| (f.0, f.2)).collect();
+    assert_eq!(
+        payloads,
+        [
+            (0, b"2222".to_vec()),
+            (1, b"3333".to_vec()),
+            (2, b"4444".to_vec())
+        ]
+    );
+}
+
+#[test]
+fn a_frame_that_does_not_fit_the_room_waits() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"1234");
+    assert_eq!(
+        outbox.next_frame(ChannelFrame::DATA_HEADER_BYTES_MAX + 3),
+        None
+    );
+    assert!(
+        outbox
+            .next_frame(ChannelFrame::DATA_HEADER_BYTES_MAX + 4)
+            .is_some()
+    );
+}

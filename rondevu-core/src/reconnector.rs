@@ -1,0 +1,182 @@
+//! Which attempt comes next, after what delay, and when the count starts anew.
+
+use core::time::Duration;
+
+use crate::{BackoffPolicy, Deadline, DeadlineReason, Instant};
+
+/// Counts the attempts to establish a link and spaces them by a [`BackoffPolicy`].
+///
+/// The count returns to zero only after a link has proved stable: it was up for `stable_after` and
+/// carried an acknowledgement. A link that comes and goes therefore backs off like one that never
+/// came.
+#[derive(Clone, Debug)]
+pub struct Reconnector {
+    policy: BackoffPolicy,
+    stable_after: Duration,
+    attempts: u32,
+    link: Link,
+    rng: fastrand::Rng,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Down,
+    Up { since: Instant, acked: bool },
+    Stable,
+}
+
+/// An attempt that may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The number of the attempt, counted from 1 since the last stable link.
+    pub number: u32,
+    /// How long to wait before it.
+    pub delay: Duration,
+}
+
+impl Reconnector {
+    /// A reconnector that has made no attempt yet.
+    pub fn new(policy: BackoffPolicy, stable_after: Duration, seed: u64) -> Self {
+        Self {
+            policy,
+            stable_after,
+            attempts: 0,
+            link: Link::Down,
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// A link carries the session.
+    pub fn on_link_up(&mut self, now: Instant) {
+        self.link = Link::Up {
+            since: now,
+            acked: false,
+        };
+    }
+
+    /// The link carried an acknowledgement from the peer.
+    pub fn on_ack(&mut self) {
+        if let Link::Up { acked, .. } = &mut self.link {
+            *acked = true;
+        }
+    }
+
+    /// The link is lost or suspect.
+    pub fn on_link_lost(&mut self, now: Instant) {
+        self.handle_timeout(now);
+        self.link = Link::Down;
+    }
+
+    /// Counts one more attempt; `None` if all that the policy allows were made.
+    pub fn next_attempt(&mut self) -> Option<Attempt> {
+        let number = self.attempts.saturating_add(1);
+        if !self.policy.allows(number) {
+            return None;
+        }
+        self.attempts = number;
+        Some(Attempt {
+            number,
+            delay: self.policy.delay(number, &mut self.rng),
+        })
+    }
+
+    /// How many attempts were made since the last stable link.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How many attempts the policy allows; `None` for no limit.
+    pub fn attempts_max(&self) -> Option<u32> {
+        self.policy.attempts_max
+    }
+
+    /// Whether the present link has proved stable.
+    pub fn is_stable(&self) -> bool {
+        self.link == Link::Stable
+    }
+
+    /// Starts the count anew, because somebody knows that the network is back.
+    pub fn reset(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// Notices that the link has become stable.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Link::Up { since, acked: true } = self.link
+            && now.saturating_since(since) >= self.stable_after
+        {
+            self.link = Link::Stable;
+            self.attempts = 0;
+        }
+    }
+
+    /// When the link will have been up for long enough.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        match self.link {
+            Link::Up { since, acked: true } => Some(Deadline::new(
+                since + self.stable_after,
+                DeadlineReason::Stable,
+            )),
+            Link::Up { acked: false, .. } | Link::Down | Link::Stable => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STABLE: Duration = Duration::from_secs(10);
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_origin(Duration::from_secs(secs))
+    }
+
+    fn reconnector() -> Reconnector {
+        Reconnector::new(BackoffPolicy::default(), STABLE, 7)
+    }
+
+    #[test]
+    fn attempts_are_counted_up_to_the_maximum() {
+        let mut r = reconnector();
+        for n in 1..=10 {
+            assert_eq!(r.next_attempt().map(|a| a.number), Some(n));
+        }
+        assert_eq!(r.next_attempt(), None);
+    }
+
+    #[test]
+    fn a_link_that_comes_and_goes_does_not_reset_the_count() {
+        let mut r = reconnector();
+        r.next_attempt();
+        r.on_link_up(at(0));
+        r.on_ack();
+        r.on_link_lost(at(9));
+        assert_eq!(r.next_attempt().map(|a| a.number), Some(2));
+    }
+
+    #[test]
+    fn a_link_that_was_up_long_enough_without_an_ack_is_not_stable() {
+        let mut r = reconnector();
+        r.next_attempt();
+        r.on_link_up(at(0));
+        assert_eq!(r.poll_timeout(), None);
+        r.on_link_lost(at(60));
+        assert_eq!(r.attempts(), 1);
+    }
+
+    #[test]
+    fn a_stable_link_resets_the_count() {
+        let mut r = reconnector();
+        r.next_attempt();
+        r.on_link_up(at(0));
+        r.on_ack();
+        assert_eq!(
+            r.poll_timeout(),
+            Some(Deadline::new(at(10), DeadlineReason::Stable))
+        );
+        r.handle_timeout(at(10));
+        assert!(r.is_stable());
+        assert_eq!((r.attempts(), r.poll_timeout()), (0, None));
+    }
+}
