@@ -1,8 +1,13 @@
 //! One link between two peers as a polled, socket-free state machine.
 
+pub mod conformance;
 mod datagram;
+pub mod emulator;
 mod error;
 mod factory;
+#[cfg(feature = "str0m")]
+pub mod rtc;
+mod stun;
 mod transport;
 
 pub use datagram::{DATAGRAM_BYTES_MAX, Datagram, Received};

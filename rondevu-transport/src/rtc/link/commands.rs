@@ -1,0 +1,217 @@
+//! What the embedder asks of a WebRTC link.
+
+use super::*;
+
+impl Transport for RtcLink {
+    fn accept_answer(
+        &mut self,
+        answer: &SessionDescription,
+        now: Instant,
+    ) -> Result<(), TransportError> {
+        self.check_alive()?;
+        self.advance(now);
+        let Phase::Offering { mid, .. } = &self.phase else {
+            return Err(TransportError::NotExpected("this link has its answer"));
+        };
+        let remote = RemoteSdp::parse(answer, DescriptionKind::Answer)?;
+        if remote.mid() != mid {
+            return Err(TransportError::Description("answers another offer".into()));
+        }
+        let answer = SdpAnswer::from_sdp_string(&remote.to_text())
+            .map_err(|error| TransportError::Description(error.to_string()))?;
+        let Phase::Offering {
+            mut rtc,
+            pending,
+            early_checks,
+            ..
+        } = std::mem::replace(&mut self.phase, Phase::Ended)
+        else {
+            return Err(TransportError::Closed);
+        };
+        let std_now = self.epoch.to_std(self.now);
+        // The engine slept while the offer stood open; its handshake must not start in the past.
+        let accepted = rtc
+            .handle_input(Input::Timeout(std_now))
+            .and_then(|()| rtc.sdp_api().accept_answer(pending, answer));
+        self.phase = Phase::Negotiated(Negotiated::new(rtc, &remote));
+        if let Err(error) = accepted {
+            self.fail(&error);
+            return Err(TransportError::Description(error.to_string()));
+        }
+        // The checks that came before the answer are worked off one in each turn, 50 ms apart.
+        // They are old enough.
+        for _ in 0..=early_checks {
+            self.turn(self.now);
+        }
+        Ok(())
+    }
+
+    fn add_remote_candidate(
+        &mut self,
+        candidate: &IceCandidate,
+        now: Instant,
+    ) -> Result<(), TransportError> {
+        self.check_alive()?;
+        self.advance(now);
+        let Phase::Negotiated(negotiated) = &mut self.phase else {
+            return Err(TransportError::NotExpected("a candidate before the answer"));
+        };
+        let line = candidate.candidate.trim();
+        let line = line.strip_prefix("a=").unwrap_or(line);
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.len() > CANDIDATE_BYTES_MAX {
+            return Err(TransportError::Candidate("too long".into()));
+        }
+        negotiated.add_candidate(line)?;
+        self.turn(self.now);
+        Ok(())
+    }
+
+    fn open_stream(
+        &mut self,
+        options: StreamOptions,
+        now: Instant,
+    ) -> Result<StreamId, TransportError> {
+        self.check_alive()?;
+        self.advance(now);
+        let config = channel_config(&options)?;
+        self.streams.check_room()?;
+        let rtc = self.rtc().ok_or(TransportError::Closed)?;
+        let channel = rtc.direct_api().create_data_channel(config);
+        let stream = self.streams.add_local(channel, options);
+        if self.negotiated().is_some() {
+            self.turn(self.now);
+        }
+        Ok(stream)
+    }
+
+    fn write(
+        &mut self,
+        stream: StreamId,
+        kind: MessageKind,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<Written, TransportError> {
+        self.check_alive()?;
+        self.advance(now);
+        let channel = self.streams.channel(stream)?;
+        let bytes_max = self.max_message_bytes();
+        if payload.len() > bytes_max {
+            return Err(TransportError::MessageTooLarge {
+                bytes: payload.len(),
+                bytes_max,
+            });
+        }
+        let rtc = self.rtc().ok_or(TransportError::Closed)?;
+        let written = match rtc.channel(channel) {
+            Some(mut channel) => channel.write(kind == MessageKind::Binary, payload),
+            None => Ok(false),
+        };
+        match written {
+            Ok(true) => {
+                self.drainage = Drainage::Undrained;
+                Ok(Written::Accepted)
+            }
+            Ok(false) => {
+                self.streams.refuse(payload.len());
+                Ok(Written::Full)
+            }
+            Err(error) => {
+                self.fail(&error);
+                Err(TransportError::Engine(error.to_string()))
+            }
+        }
+    }
+
+    fn close_stream(&mut self, stream: StreamId, now: Instant) {
+        self.advance(now);
+        let Some(channel) = self.streams.close(stream) else {
+            return;
+        };
+        if let Phase::Negotiated(Negotiated { rtc, .. }) = &mut self.phase {
+            rtc.direct_api().close_data_channel(channel);
+            self.turn(self.now);
+            self.announce_room();
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.advance(now);
+        // What was written goes out before the farewell.
+        self.drain();
+        self.begin_closing(LinkClosed::Local);
+        if let Phase::Closing(Negotiated { rtc, .. }, _) = &mut self.phase {
+            if let Err(error) = rtc.close() {
+                debug!(%error, "the peer could not be told");
+            }
+            self.drain();
+        }
+        self.end(LinkClosed::Local);
+    }
+
+    fn handle_datagram(&mut self, datagram: Received<'_>, now: Instant) {
+        self.advance(now);
+        trace!(?datagram, "received");
+        // RFC 7983 tells protocols apart by their first byte.
+        match datagram.payload.first() {
+            Some(0..=3) => self.on_stun(datagram),
+            Some(20..=63) => self.on_dtls(datagram),
+            Some(_) | None => trace!(?datagram, "neither STUN nor DTLS, ignored"),
+        }
+        self.feed_early();
+        self.announce_room();
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        if self.negotiated().is_some() {
+            self.turn(self.now);
+            self.feed_early();
+            self.announce_room();
+        }
+    }
+
+    fn poll_transmit(&mut self) -> Option<Datagram> {
+        if let Drainage::Undrained = self.drainage {
+            self.drain();
+        }
+        let datagram = self.transmits.pop_front()?;
+        trace!(?datagram, "sent");
+        Some(datagram)
+    }
+
+    fn poll_event(&mut self) -> Option<LinkEvent> {
+        if let Drainage::Undrained = self.drainage {
+            self.drain();
+        }
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self.drainage {
+            Drainage::Undrained => Some(self.now),
+            Drainage::Until(at) => at,
+        }
+    }
+
+    fn local_username_fragment(&self) -> &str {
+        &self.ufrag
+    }
+
+    fn max_message_bytes(&self) -> usize {
+        let negotiated = self.negotiated();
+        let peer = negotiated.map_or(UNNEGOTIATED_BYTES, |n| n.message_bytes_max);
+        peer.min(self.buffer_bytes)
+    }
+
+    fn fingerprints(&self) -> Option<Fingerprints> {
+        Some(self.negotiated()?.fingerprints)
+    }
+}
+
+/// What RFC 8841 lets everybody send who has not been told otherwise.
+const UNNEGOTIATED_BYTES: usize = 64 * 1024;
+/// The longest candidate line in the wild has about 200 bytes.
+const CANDIDATE_BYTES_MAX: usize = 1024;

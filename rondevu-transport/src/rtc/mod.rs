@@ -1,0 +1,23 @@
+//! Links over WebRTC data channels, carried by the sans-IO engine str0m.
+//!
+//! ```text
+//! RtcFactory ── makes ──► link (Transport) ── owns ──► str0m::Rtc
+//!   certificate, limits     ├─ streams    which channel is which stream, who may write
+//!                           ├─ sources    which addresses are heard, early DTLS
+//!                           └─ remote_sdp what of the peer's description is believed
+//! ```
+
+mod config;
+mod credentials;
+mod factory;
+mod link;
+mod remote_sdp;
+mod sources;
+mod streams;
+mod translate;
+
+pub use config::RtcConfig;
+pub use factory::RtcFactory;
+
+#[cfg(test)]
+mod tests;
