@@ -5,6 +5,8 @@ mod datagram;
 pub mod emulator;
 mod error;
 mod factory;
+pub mod gather;
+mod router;
 #[cfg(feature = "str0m")]
 pub mod rtc;
 mod stun;
@@ -13,4 +15,5 @@ mod transport;
 pub use datagram::{DATAGRAM_BYTES_MAX, Datagram, Received};
 pub use error::TransportError;
 pub use factory::{Answered, Offered, TransportFactory};
+pub use router::{Router, Routes};
 pub use transport::{Fingerprints, Transport, Written};

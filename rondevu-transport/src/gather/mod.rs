@@ -1,0 +1,5 @@
+//! Finds the addresses under which a peer may reach this process.
+
+mod host;
+
+pub use host::{HostPolicy, Include, Interface, interfaces, usable_addresses};
