@@ -187,7 +187,6 @@ impl SignalingError {
 }
 
 /// A stranger's text made fit for an error message or a log: one line, at most 200 characters.
-#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) fn printable(text: &str) -> String {
     let visible = |c: char| !c.is_control() && !is_format_character(c);
     text.chars()

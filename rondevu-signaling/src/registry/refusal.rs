@@ -1,0 +1,102 @@
+//! Why a registry refuses a request, in the words of the protocol.
+
+use std::time::Duration;
+
+use crate::SignalingError;
+use crate::error::printable;
+use crate::protocol_limits::BrokenLimit;
+
+/// Why a registry refuses a request; displayed as the text that goes over the wire.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Limit(#[from] BrokenLimit),
+    #[error("Username already claimed by different public key")]
+    UsernameTaken,
+    #[error("Username not claimed")]
+    UsernameNotClaimed,
+    #[error("Invalid signature: {0}")]
+    ClaimSignature(&'static str),
+    #[error("Invalid signature for username")]
+    PublishSignature,
+    #[error("Signature already used: sign a new message")]
+    SignatureUsed,
+    #[error("Service not found")]
+    ServiceNotFound,
+    #[error("Service not found or not owned by this username")]
+    ServiceNotOwned,
+    #[error("No available offers")]
+    NoOffers,
+    #[error("Offer not found or not owned by this peer")]
+    OfferNotOwned,
+    #[error("Offer not found")]
+    OfferNotFound,
+    #[error("Offer not found or expired")]
+    OfferToAnswerGone,
+    #[error("Invalid or missing secret")]
+    Secret,
+    #[error("Offer already answered")]
+    AlreadyAnswered,
+    #[error("{0}")]
+    Full(String),
+    #[cfg(feature = "server")]
+    #[error("Internal server error")]
+    NoRandomness,
+}
+
+impl Refusal {
+    /// The HTTP status that goes with it.
+    #[cfg(feature = "server")]
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Limit(_)
+            | Self::ClaimSignature(_)
+            | Self::OfferToAnswerGone
+            | Self::Secret
+            | Self::AlreadyAnswered => 400,
+            Self::PublishSignature | Self::SignatureUsed => 403,
+            Self::UsernameNotClaimed
+            | Self::ServiceNotFound
+            | Self::ServiceNotOwned
+            | Self::OfferNotOwned
+            | Self::OfferNotFound => 404,
+            Self::UsernameTaken => 409,
+            Self::Full(_) => 429,
+            Self::NoRandomness => 500,
+            Self::NoOffers => 503,
+        }
+    }
+
+    /// When a request that met a limit may succeed.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        // Limits are relieved by expiry, which takes a minute at least.
+        matches!(self, Self::Full(_)).then_some(Duration::from_secs(60))
+    }
+}
+
+impl From<Refusal> for SignalingError {
+    fn from(refusal: Refusal) -> Self {
+        let message = printable(&refusal.to_string());
+        match refusal {
+            Refusal::Limit(broken) => broken.into(),
+            Refusal::UsernameTaken => Self::UsernameTaken,
+            Refusal::UsernameNotClaimed => Self::UsernameNotClaimed,
+            Refusal::ClaimSignature(_) | Refusal::PublishSignature | Refusal::SignatureUsed => {
+                Self::SignatureRefused { message }
+            }
+            Refusal::ServiceNotFound | Refusal::ServiceNotOwned => Self::ServiceNotFound,
+            Refusal::NoOffers => Self::NoOffers,
+            Refusal::OfferNotOwned | Refusal::OfferNotFound | Refusal::OfferToAnswerGone => {
+                Self::OfferGone
+            }
+            Refusal::Secret => Self::SecretRefused,
+            Refusal::AlreadyAnswered => Self::OfferAlreadyAnswered,
+            Refusal::Full(_) => Self::RateLimited {
+                retry_after: refusal.retry_after(),
+                message,
+            },
+            #[cfg(feature = "server")]
+            Refusal::NoRandomness => Self::NoRandomness,
+        }
+    }
+}

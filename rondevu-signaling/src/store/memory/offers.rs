@@ -1,0 +1,437 @@
+//! Offers, answers and candidates in the memory store.
+
+use rondevu_core::{OfferId, PeerId, ServiceId, ServiceName, Username};
+
+use super::state::{CANDIDATE_COST, Expiring, OFFER_COST, State};
+use super::trickle::Trickle;
+use crate::UnixMillis;
+use crate::registry::Refusal;
+use crate::store::{AnswerRecord, CandidateRecord, Digest, OfferDraft, OfferRecord, ServiceRecord};
+
+pub(super) struct Offer {
+    pub(super) record: OfferRecord,
+    number: u64,
+    belongs: Belongs,
+    answer: Option<(UnixMillis, String)>,
+    trickle: Trickle,
+    /// What it adds to the bytes of the store.
+    cost: usize,
+}
+
+/// Which service hands an offer out.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Belongs {
+    /// This one. Named and not numbered, so that offers outlive a service that was renewed too
+    /// late.
+    To(Username, ServiceName),
+    /// The next one of its peer: there was none yet.
+    Next,
+    /// None: it was withdrawn, or there were several to choose from.
+    Nobody,
+}
+
+impl Belongs {
+    pub(super) fn to(service: &ServiceRecord) -> Self {
+        Self::To(service.owner.clone(), service.service.clone())
+    }
+}
+
+impl State {
+    pub(super) fn create_offers(
+        &mut self,
+        peer: &PeerId,
+        drafts: Vec<OfferDraft>,
+        now: UnixMillis,
+    ) -> Result<Vec<OfferRecord>, Refusal> {
+        let belongs: Vec<_> = drafts
+            .iter()
+            .map(|draft| self.belongs(peer, draft.service.as_ref(), now))
+            .collect::<Result<_, _>>()?;
+        let bytes = drafts.iter().map(|d| OFFER_COST + d.sdp.len()).sum();
+        self.check_offer_room(peer, drafts.len(), bytes, now)?;
+        let drafts = drafts.into_iter().zip(belongs);
+        Ok(drafts
+            .map(|(draft, belongs)| self.put_offer(peer, draft, belongs, now))
+            .collect())
+    }
+
+    fn belongs(
+        &self,
+        peer: &PeerId,
+        service: Option<&ServiceId>,
+        now: UnixMillis,
+    ) -> Result<Belongs, Refusal> {
+        let live = |id: &ServiceId| {
+            let service = self.services.get(id).map(|service| &service.record);
+            service.filter(|s| s.peer == *peer && s.expires_at > now)
+        };
+        if let Some(id) = service {
+            return live(id).map(Belongs::to).ok_or(Refusal::ServiceNotFound);
+        }
+        let shelf = self.shelves.get(peer);
+        let mut own = shelf
+            .iter()
+            .flat_map(|shelf| shelf.services.iter().filter_map(live));
+        Ok(match (own.next(), own.next()) {
+            (None, _) => Belongs::Next,
+            (Some(only), None) => Belongs::to(only),
+            (Some(_), Some(_)) => Belongs::Nobody,
+        })
+    }
+
+    /// Makes sure that `count` more offers of `peer` with `bytes` fit.
+    pub(super) fn check_offer_room(
+        &mut self,
+        peer: &PeerId,
+        count: usize,
+        bytes: usize,
+        now: UnixMillis,
+    ) -> Result<(), Refusal> {
+        let limit = self.limits.offers_per_peer;
+        if self.offer_count(peer).saturating_add(count) > limit {
+            self.remove_expired_offers(peer, now);
+        }
+        if self.offer_count(peer).saturating_add(count) > limit {
+            return Err(Refusal::Full(format!(
+                "Too many offers for this peer (max {limit})"
+            )));
+        }
+        self.check_room(bytes, now)
+    }
+
+    fn offer_count(&self, peer: &PeerId) -> usize {
+        self.shelves.get(peer).map_or(0, |shelf| shelf.offers.len())
+    }
+
+    fn remove_expired_offers(&mut self, peer: &PeerId, now: UnixMillis) {
+        let shelf = self.shelves.get(peer);
+        let ids: Vec<_> = shelf
+            .iter()
+            .flat_map(|s| s.offers.values().cloned())
+            .collect();
+        for id in ids {
+            if self.live_offer(&id, now).is_none() {
+                self.remove_offer(&id, now);
+            }
+        }
+    }
+
+    /// Inserts an offer, or renews the open one that is there.
+    pub(super) fn put_offer(
+        &mut self,
+        peer: &PeerId,
+        draft: OfferDraft,
+        belongs: Belongs,
+        now: UnixMillis,
+    ) -> OfferRecord {
+        if self.live_offer(&draft.id, now).is_none() {
+            self.remove_offer(&draft.id, now);
+        }
+        let id = draft.id.clone();
+        match self.offers.get(&id) {
+            Some(offer) if offer.answer.is_some() => return offer.record.clone(),
+            Some(_) => self.renew_offer(draft, belongs, now),
+            None => self.insert_offer(peer, draft, belongs, now),
+        }
+        self.offer_to_dialers(&id);
+        self.offers[&id].record.clone()
+    }
+
+    fn insert_offer(
+        &mut self,
+        peer: &PeerId,
+        draft: OfferDraft,
+        belongs: Belongs,
+        now: UnixMillis,
+    ) {
+        let number = self.next_number();
+        let cost = OFFER_COST + draft.sdp.len();
+        let record = OfferRecord {
+            id: draft.id,
+            peer: peer.clone(),
+            sdp: draft.sdp,
+            created_at: now,
+            expires_at: draft.expires_at,
+            last_seen: now,
+            secret: draft.secret,
+            answerer: None,
+        };
+        let id = record.id.clone();
+        self.bytes += cost;
+        self.expiries
+            .insert((record.expires_at, Expiring::Offer(id.clone())));
+        let shelf = self.shelves.entry(peer.clone()).or_default();
+        shelf.offers.insert(number, id.clone());
+        self.offers.insert(
+            id,
+            Offer {
+                record,
+                number,
+                belongs,
+                answer: None,
+                trickle: Trickle::default(),
+                cost,
+            },
+        );
+    }
+
+    fn renew_offer(&mut self, draft: OfferDraft, belongs: Belongs, now: UnixMillis) {
+        let Some(offer) = self.offers.get_mut(&draft.id) else {
+            return;
+        };
+        let (old, new) = (offer.record.expires_at, draft.expires_at);
+        offer.record.expires_at = new;
+        offer.record.last_seen = now;
+        offer.record.secret = draft.secret;
+        let moved = (offer.belongs != belongs).then_some(offer.number);
+        offer.belongs = belongs;
+        self.expiries
+            .remove(&(old, Expiring::Offer(draft.id.clone())));
+        self.expiries
+            .insert((new, Expiring::Offer(draft.id.clone())));
+        if let Some(number) = moved {
+            let peer = self.offers[&draft.id].record.peer.clone();
+            self.withdraw(&peer, number);
+        }
+    }
+
+    /// Puts an open offer into the pool of the service that it belongs to.
+    fn offer_to_dialers(&mut self, id: &OfferId) {
+        let Some(offer) = self.offers.get(id) else {
+            return;
+        };
+        let Belongs::To(owner, service) = &offer.belongs else {
+            return;
+        };
+        let of_owner = self.by_owner.get(owner);
+        let service = of_owner.and_then(|services| services.get(service));
+        let service = service.and_then(|id| self.services.get_mut(id));
+        if let Some(service) = service.filter(|s| s.record.peer == offer.record.peer) {
+            service.pool.add(offer.number, id);
+        }
+    }
+
+    /// Takes an offer out of whichever pool of its peer it is in.
+    fn withdraw(&mut self, peer: &PeerId, number: u64) {
+        let shelf = self.shelves.get(peer);
+        for id in shelf.iter().flat_map(|shelf| &shelf.services) {
+            if let Some(service) = self.services.get_mut(id) {
+                service.pool.remove(number);
+            }
+        }
+    }
+
+    /// Gives a service those offers of its peer that belong to it.
+    pub(super) fn adopt_offers(&mut self, service: &ServiceRecord, now: UnixMillis) {
+        let Some(shelf) = self.shelves.get(&service.peer) else {
+            return;
+        };
+        let is_only_one = shelf.services.len() == 1;
+        let ids: Vec<_> = shelf.offers.values().cloned().collect();
+        let belongs = Belongs::to(service);
+        for id in ids {
+            let Some(offer) = self.offers.get_mut(&id) else {
+                continue;
+            };
+            if offer.answer.is_some() || offer.record.expires_at <= now {
+                continue;
+            }
+            if is_only_one && offer.belongs == Belongs::Next {
+                offer.belongs = belongs.clone();
+            }
+            if offer.belongs == belongs {
+                self.offer_to_dialers(&id);
+            }
+        }
+    }
+
+    /// Leaves the offers of a withdrawn service to nobody.
+    pub(super) fn disown_offers(&mut self, peer: &PeerId, belonged: &Belongs) {
+        let shelf = self.shelves.get(peer);
+        for id in shelf.iter().flat_map(|shelf| shelf.offers.values()) {
+            if let Some(offer) = self.offers.get_mut(id)
+                && offer.belongs == *belonged
+            {
+                offer.belongs = Belongs::Nobody;
+            }
+        }
+    }
+
+    pub(super) fn remove_offer(&mut self, id: &OfferId, now: UnixMillis) {
+        let Some(offer) = self.offers.remove(id) else {
+            return;
+        };
+        let record = &offer.record;
+        self.bytes -= offer.cost;
+        self.expiries
+            .remove(&(record.expires_at, Expiring::Offer(id.clone())));
+        self.withdraw(&record.peer, offer.number);
+        if let Some(shelf) = self.shelves.get_mut(&record.peer) {
+            shelf.offers.remove(&offer.number);
+            if let Some((at, _)) = &offer.answer {
+                shelf.answered.remove(at);
+            }
+        }
+        self.tidy_shelf(&record.peer, now);
+    }
+
+    fn live_offer(&self, id: &OfferId, now: UnixMillis) -> Option<&Offer> {
+        self.offers.get(id).filter(|o| o.record.expires_at > now)
+    }
+
+    pub(super) fn offers_of(
+        &self,
+        peer: &PeerId,
+        bytes_max: usize,
+        now: UnixMillis,
+    ) -> Vec<OfferRecord> {
+        let shelf = self.shelves.get(peer);
+        let newest_first = shelf.iter().flat_map(|shelf| shelf.offers.values().rev());
+        let live = newest_first.filter_map(|id| self.live_offer(id, now));
+        within(bytes_max, live, |offer| offer.record.sdp.len())
+            .map(|offer| offer.record.clone())
+            .collect()
+    }
+
+    pub(super) fn delete_offer(
+        &mut self,
+        peer: &PeerId,
+        id: &OfferId,
+        now: UnixMillis,
+    ) -> Result<(), Refusal> {
+        let offer = self.live_offer(id, now);
+        offer
+            .filter(|offer| offer.record.peer == *peer)
+            .ok_or(Refusal::OfferNotOwned)?;
+        self.remove_offer(id, now);
+        Ok(())
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        peer: &PeerId,
+        id: &OfferId,
+        sdp: &str,
+        secret: Option<Digest>,
+        now: UnixMillis,
+    ) -> Result<PeerId, Refusal> {
+        self.check_room(sdp.len(), now)?;
+        let offer = self.offers.get_mut(id);
+        let offer = offer.filter(|offer| offer.record.expires_at > now);
+        let offer = offer.ok_or(Refusal::OfferToAnswerGone)?;
+        if let Some(wanted) = &offer.record.secret
+            && !secret.is_some_and(|given| wanted.matches(&given))
+        {
+            return Err(Refusal::Secret);
+        }
+        if offer.answer.is_some() {
+            return Err(Refusal::AlreadyAnswered);
+        }
+        let (owner, number) = (offer.record.peer.clone(), offer.number);
+        let shelf = self.shelves.entry(owner.clone()).or_default();
+        let at = now.max(UnixMillis(shelf.last_answered.0.saturating_add(1)));
+        shelf.last_answered = at;
+        shelf.answered.insert(at, id.clone());
+        offer.answer = Some((at, sdp.into()));
+        offer.record.answerer = Some(peer.clone());
+        offer.trickle.keep_only(&owner, peer);
+        offer.cost += sdp.len();
+        self.bytes += sdp.len();
+        self.withdraw(&owner, number);
+        Ok(owner)
+    }
+
+    pub(super) fn answers(
+        &self,
+        peer: &PeerId,
+        since: Option<UnixMillis>,
+        bytes_max: usize,
+        now: UnixMillis,
+    ) -> Vec<AnswerRecord> {
+        let Some(shelf) = self.shelves.get(peer) else {
+            return Vec::new();
+        };
+        let first = since.map_or(0, |since| since.0.saturating_add(1));
+        let ids = shelf.answered.range(UnixMillis(first)..).map(|(_, id)| id);
+        let oldest_first = ids.filter_map(|id| answer_record(self.live_offer(id, now)?));
+        let size = |answer: &AnswerRecord| answer.sdp.len();
+        match since {
+            None => within(bytes_max, oldest_first.rev(), size).collect(),
+            Some(_) => {
+                let mut answers: Vec<_> = within(bytes_max, oldest_first, size).collect();
+                answers.reverse();
+                answers
+            }
+        }
+    }
+
+    pub(super) fn add_candidates(
+        &mut self,
+        peer: &PeerId,
+        id: &OfferId,
+        candidates: Vec<String>,
+        now: UnixMillis,
+    ) -> Result<Option<PeerId>, Refusal> {
+        let bytes = candidates.iter().map(|c| CANDIDATE_COST + c.len()).sum();
+        self.check_room(bytes, now)?;
+        let offer = self.offers.get_mut(id);
+        let offer = offer.filter(|offer| offer.record.expires_at > now);
+        let offer = offer.ok_or(Refusal::OfferNotFound)?;
+        let reader = match &offer.record.answerer {
+            // An early dialer's candidates are readable once it has answered.
+            None => None,
+            Some(answerer) if offer.record.peer == *peer => Some(answerer.clone()),
+            Some(answerer) if answerer == peer => Some(offer.record.peer.clone()),
+            Some(_) => return Err(Refusal::OfferNotFound),
+        };
+        offer.trickle.add(peer, candidates, now)?;
+        offer.cost += bytes;
+        self.bytes += bytes;
+        Ok(reader)
+    }
+
+    pub(super) fn candidates(
+        &self,
+        peer: &PeerId,
+        id: &OfferId,
+        since: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Vec<CandidateRecord>, Refusal> {
+        let offer = self.live_offer(id, now).ok_or(Refusal::OfferNotFound)?;
+        match &offer.record.answerer {
+            None => Ok(Vec::new()),
+            Some(answerer) if offer.record.peer == *peer && answerer == peer => Ok(Vec::new()),
+            Some(answerer) if offer.record.peer == *peer => {
+                Ok(offer.trickle.posted_by(answerer, since))
+            }
+            Some(answerer) if answerer == peer => {
+                Ok(offer.trickle.posted_by(&offer.record.peer, since))
+            }
+            Some(_) => Err(Refusal::OfferNotFound),
+        }
+    }
+}
+
+fn answer_record(offer: &Offer) -> Option<AnswerRecord> {
+    let (answered_at, sdp) = offer.answer.as_ref()?;
+    Some(AnswerRecord {
+        offer: offer.record.id.clone(),
+        answerer: offer.record.answerer.clone()?,
+        sdp: sdp.clone(),
+        answered_at: *answered_at,
+    })
+}
+
+/// As many of `items` from the start as fit, one at least.
+fn within<T>(
+    bytes_max: usize,
+    items: impl Iterator<Item = T>,
+    size: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = T> {
+    let mut bytes = 0;
+    items.take_while(move |item| {
+        let fits = bytes == 0 || bytes + size(item) <= bytes_max;
+        bytes += size(item);
+        fits
+    })
+}
