@@ -6,7 +6,7 @@ use rondevu_core::StreamId;
 ///
 /// | who can act | variants |
 /// | --- | --- |
-/// | the caller | `NotExpected`, `UnknownStream`, `MessageTooLarge`, `Options`, `TooManyStreams`, `NoAddress` |
+/// | the caller | `NotExpected`, `UnknownStream`, `EmptyMessage`, `MessageTooLarge`, `Options`, `TooManyStreams`, `NoAddress` |
 /// | the peer, or whoever carried its words | `Description`, `Candidate` |
 /// | a new link | `Closed`, `Engine` |
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum TransportError {
     /// The stream was never opened or has closed.
     #[error("stream {} is not open", .0.0)]
     UnknownStream(StreamId),
+    /// The message has no bytes. Not every engine can carry that.
+    #[error("a message without bytes cannot be sent")]
+    EmptyMessage,
     /// The message can never be accepted on this link.
     #[error("a message of {bytes} bytes is above this link's limit of {bytes_max}")]
     MessageTooLarge {
@@ -59,6 +62,7 @@ impl TransportError {
         match self {
             Self::Closed | Self::Engine(_) | Self::UnknownStream(_) => true,
             Self::NotExpected(_)
+            | Self::EmptyMessage
             | Self::MessageTooLarge { .. }
             | Self::Options(_)
             | Self::TooManyStreams { .. }

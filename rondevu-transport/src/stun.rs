@@ -1,5 +1,6 @@
 //! The little of STUN (RFC 8489) that routing and bookkeeping need: class, transaction, two attributes.
 
+#[cfg(any(feature = "str0m", test))]
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A datagram that has the shape of a STUN message; nothing in it is authenticated.
@@ -57,11 +58,16 @@ impl<'a> Stun<'a> {
 
     /// The part of USERNAME before the colon: the user name fragment of the side that receives.
     pub(crate) fn receiver_username_fragment(&self) -> Option<&'a str> {
-        let value = std::str::from_utf8(self.attribute(USERNAME)?).ok()?;
-        let (receiver, _sender) = value.split_once(':')?;
+        let (receiver, _sender) = self.username()?.split_once(':')?;
         Some(receiver)
     }
 
+    /// USERNAME: the fragments of the receiver and of the sender with a colon between.
+    pub(crate) fn username(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.attribute(USERNAME)?).ok()
+    }
+
+    #[cfg(any(feature = "str0m", test))]
     /// XOR-MAPPED-ADDRESS: where the responder saw the request come from.
     pub(crate) fn mapped_address(&self) -> Option<SocketAddr> {
         let value = self.attribute(XOR_MAPPED_ADDRESS)?;
@@ -75,6 +81,7 @@ impl<'a> Stun<'a> {
         Some(SocketAddr::new(ip, port))
     }
 
+    #[cfg(any(feature = "str0m", test))]
     fn unmask<const N: usize>(&self, masked: &[u8]) -> Option<[u8; N]> {
         let mut address: [u8; N] = masked.try_into().ok()?;
         let mask = COOKIE.iter().chain(&self.transaction);
@@ -99,40 +106,31 @@ impl<'a> Stun<'a> {
 const HEADER_BYTES: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
+#[cfg(any(feature = "str0m", test))]
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 
-/// Makes STUN messages for tests of what reads them.
-#[cfg(test)]
-pub(crate) mod fixture {
-    use super::{COOKIE, Class, Transaction, USERNAME};
+/// A binding request to the side whose fragment stands first in `username`; not authenticated.
+pub(crate) fn request(username: &str, transaction: Transaction) -> Vec<u8> {
+    let padded = username.len().next_multiple_of(4);
+    let mut message = header(0x0001, transaction, padded + 4);
+    message.extend(USERNAME.to_be_bytes());
+    message.extend((username.len() as u16).to_be_bytes());
+    message.extend(username.as_bytes());
+    message.resize(HEADER_BYTES + 4 + padded, 0);
+    message
+}
 
-    pub(crate) fn request(username: &str, transaction: Transaction) -> Vec<u8> {
-        let padded = username.len().next_multiple_of(4);
-        let mut message = message(Class::Request, transaction, padded + 4);
-        message.extend(USERNAME.to_be_bytes());
-        message.extend((username.len() as u16).to_be_bytes());
-        message.extend(username.as_bytes());
-        message.resize(24 + padded, 0);
-        message
-    }
+/// A binding response without attributes; not authenticated.
+pub(crate) fn success(transaction: Transaction) -> Vec<u8> {
+    header(0x0101, transaction, 0)
+}
 
-    pub(crate) fn success(transaction: Transaction) -> Vec<u8> {
-        message(Class::Success, transaction, 0)
-    }
-
-    fn message(class: Class, transaction: Transaction, length: usize) -> Vec<u8> {
-        let kind: u16 = match class {
-            Class::Request => 0x0001,
-            Class::Indication => 0x0011,
-            Class::Success => 0x0101,
-            Class::Failure => 0x0111,
-        };
-        let mut message = kind.to_be_bytes().to_vec();
-        message.extend((length as u16).to_be_bytes());
-        message.extend(COOKIE);
-        message.extend(transaction);
-        message
-    }
+fn header(kind: u16, transaction: Transaction, length: usize) -> Vec<u8> {
+    let mut message = kind.to_be_bytes().to_vec();
+    message.extend((length as u16).to_be_bytes());
+    message.extend(COOKIE);
+    message.extend(transaction);
+    message
 }
 
 #[cfg(test)]
@@ -141,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_request_names_its_receiver() {
-        let message = fixture::request("abcde:xyz", [7; 12]);
+        let message = request("abcde:xyz", [7; 12]);
         let stun = Stun::parse(&message).unwrap();
         assert_eq!(stun.class(), Class::Request);
         assert_eq!(stun.transaction(), [7; 12]);
@@ -151,7 +149,7 @@ mod tests {
 
     #[test]
     fn classes_are_told_apart() {
-        let success = fixture::success([1; 12]);
+        let success = success([1; 12]);
         assert_eq!(Stun::parse(&success).unwrap().class(), Class::Success);
         let mut failure = success;
         failure[1] = 0x11;
@@ -163,7 +161,7 @@ mod tests {
     /// The sample response of RFC 5769, section 2.2, up to its address.
     #[test]
     fn a_mapped_address_is_unmasked() {
-        let mut message = fixture::success([
+        let mut message = success([
             0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae,
         ]);
         message.extend([0x00, 0x20, 0x00, 0x08, 0x00, 0x01, 0xa1, 0x47]);
@@ -178,7 +176,7 @@ mod tests {
 
     #[test]
     fn every_truncation_and_bit_flip_is_read_without_a_panic() {
-        let message = fixture::request("abcde:xyz", [7; 12]);
+        let message = request("abcde:xyz", [7; 12]);
         for end in 0..message.len() {
             assert!(Stun::parse(&message[..end]).is_none(), "cut at {end}");
         }

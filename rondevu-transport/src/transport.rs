@@ -70,7 +70,7 @@ pub trait Transport: Send + fmt::Debug {
         now: Instant,
     ) -> Result<StreamId, TransportError>;
 
-    /// Hands over one message.
+    /// Hands over one message of at least one byte.
     ///
     /// [`Written::Full`] means that nothing was taken: the buffer, one pool for all streams of the
     /// link, has no room for the message, or the stream is not open yet. A
@@ -79,7 +79,7 @@ pub trait Transport: Send + fmt::Debug {
     /// # Errors
     ///
     /// [`TransportError::MessageTooLarge`] above [`max_message_bytes`](Self::max_message_bytes),
-    /// [`TransportError::UnknownStream`] if the stream was never opened or has closed,
+    /// [`TransportError::EmptyMessage`] for an empty one, [`TransportError::UnknownStream`] if the stream was never opened or has closed,
     /// [`TransportError::Closed`] after the end.
     fn write(
         &mut self,

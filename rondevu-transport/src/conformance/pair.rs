@@ -6,7 +6,7 @@ use std::time::Duration;
 use rondevu_core::{Instant, LinkEvent, MessageKind, StreamId, StreamOptions};
 
 use crate::emulator::{Conditions, Emulator};
-use crate::{Transport, TransportError, TransportFactory};
+use crate::{Datagram, Transport, TransportError, TransportFactory};
 
 /// Two links between a service, which made the offer, and a dialer, which answered it.
 ///
@@ -35,6 +35,8 @@ pub struct Side {
     pub events: Vec<LinkEvent>,
     /// Its address.
     pub address: SocketAddr,
+    /// The latest datagram that it sent.
+    pub last_sent: Option<Datagram>,
 }
 
 impl Pair {
@@ -167,11 +169,13 @@ impl Side {
             transport,
             events: Vec::new(),
             address,
+            last_sent: None,
         }
     }
 
     fn flush(&mut self, network: &mut Emulator, now: Instant) {
         while let Some(datagram) = self.transport.poll_transmit() {
+            self.last_sent = Some(datagram.clone());
             network.send(datagram, now);
         }
         while let Some(event) = self.transport.poll_event() {

@@ -2,7 +2,7 @@
 
 use super::record::fixture as record;
 use super::*;
-use crate::stun::fixture as stun;
+use crate::stun;
 
 const SOCKET: ([u8; 4], u16) = ([192, 0, 2, 1], 5000);
 const PEER: ([u8; 4], u16) = ([192, 0, 2, 2], 6000);

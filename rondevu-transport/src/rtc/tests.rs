@@ -14,6 +14,10 @@ fn factory() -> RtcFactory {
     RtcFactory::new(RtcConfig::default(), std::time::Instant::now()).unwrap()
 }
 
+mod conformance {
+    crate::transport_conformance!(super::factory());
+}
+
 fn time_to_open(one_way: Duration) -> Duration {
     let mut pair = Pair::new(&factory(), 1, Conditions::delay(one_way)).unwrap();
     let start = pair.now;
@@ -22,11 +26,9 @@ fn time_to_open(one_way: Duration) -> Duration {
 }
 
 #[test]
-fn measure() {
-    for ms in [0, 5, 25, 50, 100] {
-        println!(
-            "{ms} ms one way: {:?}",
-            time_to_open(Duration::from_millis(ms))
-        );
+fn opening_takes_six_round_trips() {
+    for millis in [0, 5, 25, 50, 100] {
+        let one_way = Duration::from_millis(millis);
+        assert_eq!(time_to_open(one_way), one_way * 12);
     }
 }

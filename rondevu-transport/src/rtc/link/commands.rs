@@ -97,6 +97,10 @@ impl Transport for RtcLink {
         self.check_alive()?;
         self.advance(now);
         let channel = self.streams.channel(stream)?;
+        // The engine numbers an empty message without sending it, and the stream waits for ever.
+        if payload.is_empty() {
+            return Err(TransportError::EmptyMessage);
+        }
         let bytes_max = self.max_message_bytes();
         if payload.len() > bytes_max {
             return Err(TransportError::MessageTooLarge {
