@@ -303,3 +303,5 @@ const TENANTS_MAX: usize = 8;
 mod record;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod with_links;

@@ -56,7 +56,8 @@ impl Pipe {
             repeated_acks: 0,
             expected: 0,
             ahead: BTreeMap::new(),
-            ack_due: AckDue::No,
+            // A first sign of life, so that a router sees that this side is past its handshake.
+            ack_due: AckDue::Yes,
         }
     }
 

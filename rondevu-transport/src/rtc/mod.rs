@@ -21,3 +21,14 @@ pub use factory::RtcFactory;
 
 #[cfg(test)]
 mod tests;
+
+/// A factory for tests.
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the engine needs some std instant to count from"
+)]
+pub(crate) fn fixture() -> RtcFactory {
+    let epoch = std::time::Instant::now();
+    RtcFactory::new(RtcConfig::default(), epoch).expect("a certificate can be made")
+}

@@ -6,20 +6,12 @@ use super::*;
 use crate::conformance::Pair;
 use crate::emulator::Conditions;
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the engine needs some std instant to count from"
-)]
-fn factory() -> RtcFactory {
-    RtcFactory::new(RtcConfig::default(), std::time::Instant::now()).unwrap()
-}
-
 mod conformance {
-    crate::transport_conformance!(super::factory());
+    crate::transport_conformance!(crate::rtc::fixture());
 }
 
 fn time_to_open(one_way: Duration) -> Duration {
-    let mut pair = Pair::new(&factory(), 1, Conditions::delay(one_way)).unwrap();
+    let mut pair = Pair::new(&fixture(), 1, Conditions::delay(one_way)).unwrap();
     let start = pair.now;
     pair.connect();
     pair.now - start
