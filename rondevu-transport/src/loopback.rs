@@ -4,6 +4,7 @@ mod description;
 mod frame;
 mod link;
 mod pipe;
+mod segment;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

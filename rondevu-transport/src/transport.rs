@@ -48,8 +48,9 @@ pub trait Transport: Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`TransportError::Candidate`] if the line is no candidate, [`TransportError::Closed`] after
-    /// the end. Neither ends the link.
+    /// [`TransportError::Candidate`] if the line is no candidate, [`TransportError::NotExpected`]
+    /// before the peer's description is known, [`TransportError::Closed`] after the end. None ends
+    /// the link.
     fn add_remote_candidate(
         &mut self,
         candidate: &IceCandidate,

@@ -12,7 +12,8 @@ use str0m::{Candidate, Rtc};
 
 use super::RtcConfig;
 use super::credentials::Credentials;
-use super::link::{Negotiated, RtcLink};
+use super::link::RtcLink;
+use super::negotiated::Negotiated;
 use super::remote_sdp::RemoteSdp;
 use super::translate::{Epoch, channel_config};
 use crate::{Answered, Offered, TransportError, TransportFactory};

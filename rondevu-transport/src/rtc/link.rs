@@ -10,10 +10,13 @@ use rondevu_core::{SessionDescription, StreamId, StreamOptions};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelData, ChannelId};
 use str0m::net::{Protocol, Receive};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::{Event, Input, Output, Reason, Rtc};
 use tracing::{debug, trace};
 
 use super::RtcConfig;
+use super::flight::Flight;
+use super::idleness::Idleness;
+use super::negotiated::Negotiated;
 use super::remote_sdp::RemoteSdp;
 use super::sources::Sources;
 use super::streams::{Opened, Streams};
@@ -35,6 +38,8 @@ pub(super) struct RtcLink {
     path: Path,
     streams: Streams,
     sources: Sources,
+    idleness: Idleness,
+    flight: Flight,
     drainage: Drainage,
     transmits: VecDeque<Datagram>,
     events: VecDeque<LinkEvent>,
@@ -76,55 +81,6 @@ enum Drainage {
     Until(Option<Instant>),
 }
 
-/// An engine that knows both sides' descriptions.
-pub(super) struct Negotiated {
-    rtc: Box<Rtc>,
-    fingerprints: Fingerprints,
-    /// The largest message that the peer takes.
-    message_bytes_max: usize,
-    candidates_left: usize,
-}
-
-impl Negotiated {
-    pub(super) fn new(mut rtc: Box<Rtc>, remote: &RemoteSdp) -> Self {
-        let mut digest = [0; 32];
-        let own = rtc.direct_api().local_dtls_fingerprint().bytes.clone();
-        digest.copy_from_slice(&own[..32]);
-        let mut negotiated = Self {
-            rtc,
-            fingerprints: Fingerprints {
-                local: digest,
-                remote: remote.fingerprint,
-            },
-            message_bytes_max: usize::try_from(remote.message_bytes_max).unwrap_or(usize::MAX),
-            candidates_left: REMOTE_CANDIDATES_MAX,
-        };
-        for line in &remote.candidates {
-            if let Err(error) = negotiated.add_candidate(line) {
-                debug!(%error, "candidate in a description ignored");
-            }
-        }
-        negotiated
-    }
-
-    fn add_candidate(&mut self, line: &str) -> Result<(), TransportError> {
-        if is_unusable(line) {
-            debug!("candidate of a kind that is not used ignored");
-            return Ok(());
-        }
-        let candidate = Candidate::from_sdp_string(line)
-            .map_err(|error| TransportError::Candidate(error.to_string()))?;
-        match self.candidates_left.checked_sub(1) {
-            Some(left) => {
-                self.candidates_left = left;
-                self.rtc.add_remote_candidate(candidate);
-            }
-            None => debug!("one candidate too many ignored"),
-        }
-        Ok(())
-    }
-}
-
 impl RtcLink {
     pub(super) fn offering(
         config: &RtcConfig,
@@ -162,6 +118,8 @@ impl RtcLink {
             path: Path::Searched,
             streams: Streams::new(config.streams_max),
             sources: Sources::default(),
+            idleness: Idleness::default(),
+            flight: Flight::new(),
             drainage: Drainage::Until(None),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -244,22 +202,58 @@ impl RtcLink {
             let epoch = self.epoch;
             let Some(rtc) = self.rtc() else { return };
             match rtc.poll_output() {
-                Ok(Output::Transmit(transmit)) => self.transmits.push_back(Datagram {
+                Ok(Output::Transmit(transmit)) => self.transmit(Datagram {
                     source: transmit.source,
                     destination: transmit.destination,
                     payload: transmit.contents.into(),
                 }),
                 Ok(Output::Event(event)) => self.on_event(event),
                 Ok(Output::Timeout(at)) => {
-                    let at = epoch.at_std(at);
-                    let soon = at.saturating_since(self.now) < NEVER;
-                    let due = soon && matches!(self.phase, Phase::Negotiated(_));
-                    self.drainage = Drainage::Until(due.then_some(at));
+                    let reason = rtc.last_timeout_reason();
+                    self.drainage = Drainage::Until(self.next_call(epoch.at_std(at), reason));
                     return;
                 }
                 Err(error) => return self.fail(&error),
             }
         }
+    }
+
+    /// When to call the engine that wants to be called at `wanted`.
+    fn next_call(&mut self, wanted: Instant, reason: Reason) -> Option<Instant> {
+        let Self {
+            phase: Phase::Negotiated(Negotiated { rtc, .. }),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        if wanted.saturating_since(self.now) >= NEVER {
+            return None;
+        }
+        let postponed = self.idleness.postpone(wanted, self.now);
+        if reason != Reason::Ice || postponed == wanted {
+            return Some(wanted);
+        }
+        // Whatever else the engine waits for hides behind a check that is due earlier. Without
+        // unacknowledged messages that is nothing that could not wait for the next check.
+        let mut channels = self
+            .streams
+            .channels()
+            .filter_map(|id| Some(rtc.channel(id)?.buffered_amount()));
+        let waiting = channels.any(|bytes| bytes > 0);
+        Some(if waiting { wanted } else { postponed })
+    }
+
+    fn transmit(&mut self, datagram: Datagram) {
+        match Stun::parse(&datagram.payload).map(|stun| stun.class()) {
+            Some(Class::Request) => self.idleness.on_check(self.now),
+            Some(Class::Success | Class::Failure | Class::Indication) => {}
+            None => {
+                self.idleness.on_data(self.now);
+                self.flight.on_sent(&datagram, self.now);
+            }
+        }
+        self.transmits.push_back(datagram);
     }
 
     /// After draining: ends a link that is closing.
@@ -298,7 +292,10 @@ impl RtcLink {
         };
         let options = || rtc.channel(channel)?.config().map(stream_options);
         match streams.on_open(channel, options) {
-            Opened::Announce(event) => self.events.push_back(event),
+            Opened::Announce(event) => {
+                self.events.push_back(event);
+                self.flight.on_opened();
+            }
             Opened::Known => {}
             Opened::Unwanted => {
                 debug!(?channel, "channel refused");
@@ -345,65 +342,12 @@ impl RtcLink {
         }
     }
 
-    fn on_stun(&mut self, datagram: Received<'_>) {
-        let Some(stun) = Stun::parse(datagram.payload) else {
-            return trace!(?datagram, "malformed STUN ignored");
-        };
-        let Some(input) = self.parse(datagram) else {
-            return trace!(?datagram, "malformed STUN ignored");
-        };
-        let proven = self.sources.is_proven(datagram.source);
-        if !proven {
-            let accepted = self.rtc().is_some_and(|rtc| rtc.accepts(&input));
-            if !accepted || !self.sources.admit(datagram.source) {
-                return debug!(?datagram, "STUN of a stranger ignored");
-            }
-        }
-        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address())
-            && !self.sources.admit_mapped(mapped)
-        {
-            return debug!(
-                ?datagram,
-                "peer claims too many addresses, response ignored"
-            );
-        }
-        if let Phase::Offering { early_checks, .. } = &mut self.phase {
-            *early_checks = (*early_checks + 1).min(EARLY_CHECKS_MAX);
-        }
-        self.feed(input);
-    }
-
-    fn on_dtls(&mut self, datagram: Received<'_>) {
-        if !self.sources.is_proven(datagram.source) || self.negotiated().is_none() {
-            return debug!(?datagram, "DTLS of a stranger ignored");
-        }
-        if self.path == Path::Searched {
-            let held = self.sources.hold(datagram);
-            return debug!(?datagram, held, "DTLS before there is a path");
-        }
-        if let Some(input) = self.parse(datagram) {
-            self.feed(input);
-        }
-    }
-
-    fn parse<'a>(&self, datagram: Received<'a>) -> Option<Input<'a>> {
-        let Received {
-            source,
-            destination,
-            payload,
-        } = datagram;
-        let receive = Receive::new(Protocol::Udp, source, destination, payload).ok()?;
-        Some(Input::Receive(self.epoch.to_std(self.now), receive))
-    }
-
-    /// Feeds what came before there was a path, now that there may be one.
-    fn feed_early(&mut self) {
-        while self.path == Path::Found
-            && let Some(early) = self.sources.take_early()
-        {
-            if let Some(input) = self.parse(early.as_received()) {
-                self.feed(input);
-            }
+    /// Sends again what the peer seems to have missed.
+    fn repeat_flight(&mut self) {
+        let due = self.flight.take_due(self.now);
+        if !due.is_empty() {
+            debug!(datagrams = due.len(), "peer is silent, repeating");
+            self.transmits.extend(due.iter().cloned());
         }
     }
 
@@ -425,6 +369,7 @@ impl RtcLink {
         debug!(%reason, "link ended");
         self.phase = Phase::Ended;
         self.drainage = Drainage::Until(None);
+        self.flight = Flight::new();
         self.events.push_back(LinkEvent::Closed { reason });
     }
 
@@ -436,18 +381,9 @@ impl RtcLink {
     }
 }
 
-/// Whether a candidate is of a kind that is well-formed but not used: TCP, or an mDNS name.
-fn is_unusable(line: &str) -> bool {
-    let mut words = line.split(' ').skip(2);
-    let tcp = words.next().is_some_and(|w| !w.eq_ignore_ascii_case("udp"));
-    let name = words.nth(1).is_some_and(|w| w.ends_with(".local"));
-    tcp || name
-}
-
 mod commands;
+mod inbound;
 
-/// A peer's description may name 32; as many again may trickle in.
-const REMOTE_CANDIDATES_MAX: usize = 64;
 /// The engine keeps as many checks that came before the answer.
 const EARLY_CHECKS_MAX: usize = 100;
 /// How often the engine may ask to be called again at the same time.

@@ -4,13 +4,18 @@
 //! RtcFactory ── makes ──► link (Transport) ── owns ──► str0m::Rtc
 //!   certificate, limits     ├─ streams    which channel is which stream, who may write
 //!                           ├─ sources    which addresses are heard, early DTLS
+//!                           ├─ flight     what to repeat while connecting
+//!                           ├─ idleness   when checks may wait
 //!                           └─ remote_sdp what of the peer's description is believed
 //! ```
 
 mod config;
 mod credentials;
 mod factory;
+mod flight;
+mod idleness;
 mod link;
+mod negotiated;
 mod remote_sdp;
 mod sources;
 mod streams;

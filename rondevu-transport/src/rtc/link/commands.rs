@@ -174,6 +174,7 @@ impl Transport for RtcLink {
             self.turn(self.now);
             self.feed_early();
             self.announce_room();
+            self.repeat_flight();
         }
     }
 
@@ -196,7 +197,10 @@ impl Transport for RtcLink {
     fn poll_timeout(&self) -> Option<Instant> {
         match self.drainage {
             Drainage::Undrained => Some(self.now),
-            Drainage::Until(at) => at,
+            Drainage::Until(at) => {
+                let times = [at, self.flight.poll_timeout()];
+                times.into_iter().flatten().min()
+            }
         }
     }
 

@@ -1,0 +1,74 @@
+//! Which datagrams a WebRTC link believes.
+
+use super::*;
+
+impl RtcLink {
+    pub(super) fn on_stun(&mut self, datagram: Received<'_>) {
+        let Some(stun) = Stun::parse(datagram.payload) else {
+            return trace!(?datagram, "malformed STUN ignored");
+        };
+        let Some(input) = self.parse(datagram) else {
+            return trace!(?datagram, "malformed STUN ignored");
+        };
+        let proven = self.sources.is_proven(datagram.source);
+        if !proven {
+            let accepted = self.rtc().is_some_and(|rtc| rtc.accepts(&input));
+            if !accepted || !self.sources.admit(datagram.source) {
+                return debug!(?datagram, "STUN of a stranger ignored");
+            }
+        }
+        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address())
+            && !self.sources.admit_mapped(mapped)
+        {
+            return debug!(
+                ?datagram,
+                "peer claims too many addresses, response ignored"
+            );
+        }
+        if stun.class() == Class::Success {
+            if let Some(round_trip) = self.idleness.on_answer(self.now) {
+                self.flight.on_round_trip(round_trip);
+            }
+        }
+        if let Phase::Offering { early_checks, .. } = &mut self.phase {
+            *early_checks = (*early_checks + 1).min(EARLY_CHECKS_MAX);
+        }
+        self.feed(input);
+    }
+
+    pub(super) fn on_dtls(&mut self, datagram: Received<'_>) {
+        if !self.sources.is_proven(datagram.source) || self.negotiated().is_none() {
+            return debug!(?datagram, "DTLS of a stranger ignored");
+        }
+        if self.path == Path::Searched {
+            let held = self.sources.hold(datagram);
+            return debug!(?datagram, held, "DTLS before there is a path");
+        }
+        self.idleness.on_data(self.now);
+        self.flight.on_received(datagram.payload);
+        if let Some(input) = self.parse(datagram) {
+            self.feed(input);
+        }
+    }
+
+    fn parse<'a>(&self, datagram: Received<'a>) -> Option<Input<'a>> {
+        let Received {
+            source,
+            destination,
+            payload,
+        } = datagram;
+        let receive = Receive::new(Protocol::Udp, source, destination, payload).ok()?;
+        Some(Input::Receive(self.epoch.to_std(self.now), receive))
+    }
+
+    /// Feeds what came before there was a path, now that there may be one.
+    pub(super) fn feed_early(&mut self) {
+        while self.path == Path::Found
+            && let Some(early) = self.sources.take_early()
+        {
+            if let Some(input) = self.parse(early.as_received()) {
+                self.feed(input);
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! An engine that has both descriptions, and what was agreed in them.
+
+use str0m::{Candidate, Rtc};
+use tracing::debug;
+
+use super::remote_sdp::RemoteSdp;
+use crate::{Fingerprints, TransportError};
+
+/// An engine that knows both sides' descriptions.
+pub(super) struct Negotiated {
+    pub(super) rtc: Box<Rtc>,
+    pub(super) fingerprints: Fingerprints,
+    /// The largest message that the peer takes.
+    pub(super) message_bytes_max: usize,
+    candidates_left: usize,
+}
+
+impl Negotiated {
+    pub(super) fn new(mut rtc: Box<Rtc>, remote: &RemoteSdp) -> Self {
+        let mut digest = [0; 32];
+        let own = rtc.direct_api().local_dtls_fingerprint().bytes.clone();
+        digest.copy_from_slice(&own[..32]);
+        let mut negotiated = Self {
+            rtc,
+            fingerprints: Fingerprints {
+                local: digest,
+                remote: remote.fingerprint,
+            },
+            message_bytes_max: usize::try_from(remote.message_bytes_max).unwrap_or(usize::MAX),
+            candidates_left: REMOTE_CANDIDATES_MAX,
+        };
+        for line in &remote.candidates {
+            if let Err(error) = negotiated.add_candidate(line) {
+                debug!(%error, "candidate in a description ignored");
+            }
+        }
+        negotiated
+    }
+
+    pub(super) fn add_candidate(&mut self, line: &str) -> Result<(), TransportError> {
+        if is_unusable(line) {
+            debug!("candidate of a kind that is not used ignored");
+            return Ok(());
+        }
+        let candidate = Candidate::from_sdp_string(line)
+            .map_err(|error| TransportError::Candidate(error.to_string()))?;
+        match self.candidates_left.checked_sub(1) {
+            Some(left) => {
+                self.candidates_left = left;
+                self.rtc.add_remote_candidate(candidate);
+            }
+            None => debug!("one candidate too many ignored"),
+        }
+        Ok(())
+    }
+}
+
+/// Whether a candidate is of a kind that is well-formed but not used: TCP, or an mDNS name.
+fn is_unusable(line: &str) -> bool {
+    let mut words = line.split(' ').skip(2);
+    let tcp = words.next().is_some_and(|w| !w.eq_ignore_ascii_case("udp"));
+    let name = words.nth(1).is_some_and(|w| w.ends_with(".local"));
+    tcp || name
+}
+
+/// A peer's description may name 32; as many again may trickle in.
+const REMOTE_CANDIDATES_MAX: usize = 64;
