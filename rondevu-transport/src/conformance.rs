@@ -52,6 +52,7 @@ macro_rules! transport_conformance {
             an_offer_can_be_withdrawn
             strangers_change_nothing
             garbage_from_the_peers_address_changes_nothing
+            corrupted_datagrams_end_one_link_at_most
             candidates_are_read_or_refused
         }
     };

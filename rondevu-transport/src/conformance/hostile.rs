@@ -56,6 +56,39 @@ pub fn garbage_from_the_peers_address_changes_nothing(factory: &dyn TransportFac
     assert_alive(&mut pair);
 }
 
+/// Whatever the network does to the datagrams of a handshake, each side ends up connected or closed
+/// or still trying; and an established link outlives it.
+pub fn corrupted_datagrams_end_one_link_at_most(factory: &dyn TransportFactory) {
+    for seed in 0..10 {
+        let mut pair = Pair::over(factory, seed, SOME_DELAY);
+        if seed % 2 == 0 {
+            pair.connect();
+        }
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..200 {
+            pair.run_for(Duration::from_millis(10));
+            let sent = [&pair.service, &pair.dialer].map(|side| side.last_sent.clone());
+            for mut datagram in sent.into_iter().flatten() {
+                for _ in 0..random.usize(1..4) {
+                    let at = random.usize(..datagram.payload.len());
+                    datagram.payload[at] ^= 1 << random.u8(..8);
+                }
+                if random.bool() {
+                    datagram.payload.truncate(random.usize(..100));
+                }
+                pair.network.send(datagram, pair.now);
+            }
+            let (first, now) = (pair.first_stream, pair.now);
+            let link = &mut pair.service.transport;
+            let _ = link.write(first, MessageKind::Binary, &[0; 3_000], now);
+        }
+        if seed % 2 == 0 {
+            assert_eq!(pair.service.closed(), None, "seed {seed}");
+            assert_eq!(pair.dialer.closed(), None, "seed {seed}");
+        }
+    }
+}
+
 /// A candidate is used, ignored or refused, and none of them ends the link.
 pub fn candidates_are_read_or_refused(factory: &dyn TransportFactory) {
     let mut pair = Pair::over(factory, 33, SOME_DELAY);

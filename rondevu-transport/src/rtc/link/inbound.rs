@@ -25,10 +25,10 @@ impl RtcLink {
                 "peer claims too many addresses, response ignored"
             );
         }
-        if stun.class() == Class::Success {
-            if let Some(round_trip) = self.idleness.on_answer(self.now) {
-                self.flight.on_round_trip(round_trip);
-            }
+        if stun.class() == Class::Success
+            && let Some(round_trip) = self.idleness.on_answer(self.now)
+        {
+            self.flight.on_round_trip(round_trip);
         }
         if let Phase::Offering { early_checks, .. } = &mut self.phase {
             *early_checks = (*early_checks + 1).min(EARLY_CHECKS_MAX);
