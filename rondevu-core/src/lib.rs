@@ -9,6 +9,7 @@ mod deadline;
 mod description;
 pub mod frame;
 mod generation;
+mod id_set;
 mod ids;
 mod inbox;
 mod instant;
@@ -28,6 +29,7 @@ pub use close_reason::{ByeReason, RejectReason};
 pub use deadline::{Deadline, DeadlineReason};
 pub use description::{DescriptionKind, IceCandidate, SDP_LEN_MAX, SessionDescription};
 pub use generation::Generation;
+pub use id_set::IdSet;
 pub use ids::{
     ChannelId, IdError, Incarnation, LinkId, OfferId, PeerId, SERVER_ID_LEN_MAX, ServiceId,
     ServiceUuid, SessionId, StreamId,

@@ -175,6 +175,11 @@ impl Outbox {
         }
     }
 
+    /// Cuts messages that get their numbers from now on into fragments of this size.
+    pub fn set_fragment_bytes(&mut self, fragment_bytes: usize) {
+        self.fragment_bytes = fragment_bytes.max(1);
+    }
+
     /// Accepts a message and says how many older ones were dropped for it.
     ///
     /// # Errors

@@ -1,0 +1,128 @@
+//! The limits and time-outs of durable connections and channels.
+
+use core::time::Duration;
+
+use rondevu_core::frame::{ChannelOptions, Limits};
+use rondevu_core::{BackoffPolicy, LivenessConfig, QueueLimits};
+
+/// How a connection behaves. The defaults are good for most programs.
+///
+/// ```
+/// use std::time::Duration;
+/// use rondevu_durable::ConnectionConfig;
+///
+/// let patient = ConnectionConfig {
+///     connection_timeout: Duration::from_secs(120),
+///     ..ConnectionConfig::default()
+/// };
+/// # let _ = patient;
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectionConfig {
+    /// Delays between attempts to replace a lost link. Default 1 s doubling to 30 s, ±20 %, 10
+    /// attempts.
+    pub backoff: BackoffPolicy,
+    /// A link that was up for this long and carried an acknowledgement resets the count of
+    /// attempts. Default 10 s.
+    pub stable_after: Duration,
+    /// How long the first connection may take, all attempts together. Default 30 s.
+    pub connection_timeout: Duration,
+    /// How long one attempt may take. Default 10 s.
+    pub attempt_timeout: Duration,
+    /// How long closing waits for the peer to confirm what was sent. Default 5 s.
+    pub close_timeout: Duration,
+    /// How long an acceptor keeps a session whose dialer is away. Default 5 min.
+    pub resume_window: Duration,
+    /// When a silent link becomes suspect.
+    pub liveness: LivenessConfig,
+    /// How many received bytes may wait for the application on each channel. Default 1 MiB.
+    pub window_bytes: u64,
+    /// The largest message, either way. Default 16 MiB.
+    pub message_bytes_max: u64,
+    /// Messages above this size travel in fragments. Default 16 KiB, where WebRTC's SCTP is
+    /// fastest.
+    pub fragment_bytes: u32,
+    /// How many channels a connection may have at once. Default 128.
+    pub channels_max: usize,
+    /// What happens to unconfirmed messages when the peer has lost its memory of the session.
+    pub session_loss: SessionLoss,
+    /// What happens when the very first attempt fails.
+    pub first_attempt: FirstAttempt,
+    /// How channels behave that the peer opens.
+    pub incoming_channel: ChannelConfig,
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            backoff: BackoffPolicy::default(),
+            stable_after: Duration::from_secs(10),
+            connection_timeout: Duration::from_secs(30),
+            attempt_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            resume_window: Duration::from_secs(300),
+            liveness: LivenessConfig::default(),
+            window_bytes: 1024 * 1024,
+            message_bytes_max: 16 * 1024 * 1024,
+            fragment_bytes: 16 * 1024,
+            channels_max: 128,
+            session_loss: SessionLoss::default(),
+            first_attempt: FirstAttempt::default(),
+            incoming_channel: ChannelConfig::default(),
+        }
+    }
+}
+
+impl ConnectionConfig {
+    /// What is told to the peer.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            fragment_bytes_max: self.fragment_bytes,
+            message_bytes_max: self.message_bytes_max,
+            window_bytes: self.window_bytes,
+        }
+    }
+}
+
+/// What happens to unconfirmed messages when the peer has lost its memory of the session, for
+/// instance because its process was restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SessionLoss {
+    /// They are sent again into the new session. One that had arrived before arrives twice, once
+    /// in each life of the peer.
+    #[default]
+    Resend,
+    /// They are dropped; the event says how many.
+    Drop,
+}
+
+/// What happens when the first attempt to connect cannot succeed at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FirstAttempt {
+    /// The connection fails when the time-out passes or the signaling server cannot be reached.
+    #[default]
+    FailFast,
+    /// It is tried again with backoff, as after a lost link.
+    KeepTrying,
+}
+
+/// How a channel behaves. Delivery options are told to the peer; limits are this side's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ChannelConfig {
+    /// What may wait to be sent.
+    pub queue: QueueLimits,
+    /// Order and reliability. Only reliable, ordered channels are supported so far.
+    pub options: ChannelOptions,
+    /// What happens when the peer is done sending.
+    pub half_open: HalfOpen,
+}
+
+/// What a channel does when the peer has closed its direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum HalfOpen {
+    /// It closes its own direction too, after what was sent before is delivered.
+    #[default]
+    Close,
+    /// It can go on sending, as a TCP connection can after a half close.
+    Keep,
+}
