@@ -129,8 +129,6 @@ enum Retry {
     /// Nothing is planned.
     None,
     At(Instant),
-    /// The application asked to wait.
-    Paused,
 }
 
 /// What the embedder must do.
@@ -364,7 +362,7 @@ impl ConnectionMachine {
 
     /// Starts the next attempt now instead of after the backoff.
     pub fn retry_now(&mut self, now: Instant) {
-        let waiting = matches!(self.retry, Retry::At(_) | Retry::Paused);
+        let waiting = matches!(self.retry, Retry::At(_));
         if self.role == Role::Dialer && waiting && self.attempt.is_none() {
             self.retry = Retry::At(now);
             self.handle_timeout(now);

@@ -9,6 +9,7 @@ mod channel;
 mod config;
 mod connection;
 mod error;
+mod service;
 
 pub use channel::{ChannelEvent, ChannelMachine};
 pub use config::{ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, SessionLoss};
@@ -16,4 +17,7 @@ pub use connection::{Action, ConnectionEvent, ConnectionMachine, Role, Seeds, Tr
 pub use error::{
     ChannelError, ConnectionClosed, ConnectionFailure, DialFailure, DialRetry, ProtocolViolation,
     SendError,
+};
+pub use service::{
+    OfferKey, ServiceAction, ServiceConfig, ServiceEvent, ServiceMachine, ServiceRetry,
 };

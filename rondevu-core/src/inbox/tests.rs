@@ -1,3 +1,5 @@
+//! The inbox by itself, and together with an outbox across cuts.
+
 use alloc::vec;
 use alloc::vec::Vec;
 

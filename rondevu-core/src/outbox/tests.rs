@@ -1,3 +1,5 @@
+//! The outbox, frame by frame.
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;

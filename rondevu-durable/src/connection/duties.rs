@@ -236,7 +236,7 @@ impl ConnectionMachine {
         let at = |at: Option<Instant>, reason| at.map(|at| Deadline::new(at, reason));
         let retry = match self.retry {
             Retry::At(at) if self.attempt.is_none() => Some(at),
-            Retry::At(_) | Retry::None | Retry::Paused => None,
+            Retry::At(_) | Retry::None => None,
         };
         let attempt = self.attempt.as_ref().map(|attempt| attempt.give_up_at);
         let own = [
@@ -258,13 +258,7 @@ impl ConnectionMachine {
 
     /// What the embedder must do; poll until `None`, before anything else.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.close_ended_streams();
         self.actions.pop_front()
-    }
-
-    fn close_ended_streams(&mut self) {
-        // Streams of channels that have ended are closed with the link: WebRTC may recycle the
-        // number of a closed stream while the last frames are still on their way.
     }
 
     /// The next message for a link; poll until `None` or until the link has no more room.

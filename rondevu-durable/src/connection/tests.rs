@@ -290,12 +290,6 @@ impl Pair {
                 }
             }
             self.dialer.handle_timeout(self.now);
-            assert!(
-                self.dialer
-                    .poll_timeout()
-                    .is_none_or(|d| d.at > self.now || !matches!(self.dialer.poll_timeout(), None)),
-                "deadline in the past"
-            );
             if let Some(acceptor) = &mut self.acceptor {
                 acceptor.handle_timeout(self.now);
             }
@@ -480,6 +474,9 @@ fn a_sign_of_life_below_the_messages_hastens_the_attempt_once() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
     pair.settle();
+    // The first replacement starts at once; the link that it brings is not stable yet.
+    pair.cut_all();
+    pair.wait(Duration::from_secs(1));
     let dead = *pair.links.keys().next().unwrap();
     pair.links.remove(&dead);
     pair.send(Role::Dialer, chat, "x");
