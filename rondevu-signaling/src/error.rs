@@ -80,6 +80,10 @@ pub enum SignalingError {
         /// How long the request was waited for.
         after: Duration,
     },
+    /// The server has forgotten this peer, which has registered anew; the offers and services that
+    /// it had on the server are lost, links are not.
+    #[error("the signaling server lost this peer's offers and services: publish again")]
+    Forgotten,
     /// The server does not know this peer, not even after registering anew.
     #[error("the signaling server does not accept this peer's credentials: {message}")]
     Unauthorized {
@@ -124,6 +128,8 @@ pub enum Retry {
     NextOffer,
     /// Claim the username, then do the same again.
     AfterClaim,
+    /// Publish the service again, then create its further offers again.
+    AfterPublish,
     /// The same request may succeed after this time.
     After(Duration),
     /// The same request may succeed; wait longer after each failure.
@@ -141,6 +147,7 @@ impl SignalingError {
             | Self::Rejected { .. }
             | Self::NotRondevu { .. } => Retry::Never,
             Self::UsernameNotClaimed => Retry::AfterClaim,
+            Self::Forgotten => Retry::AfterPublish,
             Self::NoOffers | Self::OfferGone | Self::OfferAlreadyAnswered => Retry::NextOffer,
             Self::RateLimited {
                 retry_after: Some(after),
@@ -180,6 +187,7 @@ impl SignalingError {
             | Self::NoOffers
             | Self::OfferGone
             | Self::OfferAlreadyAnswered
+            | Self::Forgotten
             | Self::RateLimited { .. }
             | Self::NoRandomness => false,
         }

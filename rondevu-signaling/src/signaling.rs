@@ -16,8 +16,8 @@ use crate::{
 /// One peer's access to a signaling server.
 ///
 /// An implementation registers by itself when it first has to and whenever the server has
-/// forgotten it; offers and services of the forgotten peer are lost then, and the caller hears of
-/// it as [`SignalingError::OfferGone`] or [`SignalingError::ServiceNotFound`].
+/// forgotten it; offers and services of the forgotten peer are lost then. Requests that are about
+/// them fail with [`SignalingError::Forgotten`] until something is published or created again.
 ///
 /// Every method returns within the implementation's own time limit, plus `wait` for those that
 /// take one. Where a method's documentation speaks of cancellation, that means dropping the future
@@ -164,7 +164,8 @@ pub trait Signaling: Send + Sync {
     /// Returns the answers to this peer's living offers, newest first.
     ///
     /// With `since`, those with a greater `answered_at`; a server that does not know it returns
-    /// all, so the caller drops what it has seen. If there are none, the request stays open for
+    /// all, so the caller drops what it has seen. Very many answers come in several portions, the
+    /// earliest first: ask again with the greatest `answered_at`. If there are none, the request stays open for
     /// `wait`, at most 30 s, and returns as soon as there is one. `wait` is a hint: see
     /// [`supports_wait`](Self::supports_wait). Cancellation: no effect, nothing is lost.
     ///
@@ -204,9 +205,8 @@ pub trait Signaling: Send + Sync {
 
     /// Returns the candidates that the other peer of an offer passed on, oldest first.
     ///
-    /// With `since`, those with a greater `created_at`; some servers lose candidates that way, so
-    /// prefer `None` and drop duplicates where [`supports_wait`](Self::supports_wait) is false. If
-    /// there are none, the request stays open as that of [`answers`](Self::answers) does.
+    /// With `since`, those with a greater `created_at`; where a server may lose candidates that way
+    /// all are returned, so the caller drops what it has seen. If there are none, the request stays open as that of [`answers`](Self::answers) does.
     /// Cancellation: no effect, nothing is lost.
     ///
     /// # Errors

@@ -1,0 +1,38 @@
+//! The signaling server: the protocol over HTTP, on top of a registry in memory.
+//!
+//! [`Server`] is the whole of it. To make it part of another server, put [`Hub::router`] there.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `serve` | the socket, its connections, orderly shutdown |
+//! | `hub` | what all requests share, and the router |
+//! | `routes` | each endpoint |
+//! | `body` | request bodies: size, time, JSON, one field after the other |
+//! | `credentials` | who a peer is, without remembering it |
+//! | `rate` | how many requests an address or a peer may make |
+//! | `refused` | errors as the protocol writes them |
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use rondevu_signaling::server::{Server, ServerConfig};
+//!
+//! let server = Server::bind("127.0.0.1:0", ServerConfig::default()).await?;
+//! println!("listening at {}", server.url());
+//! let running = server.spawn();
+//! running.shutdown().await;
+//! # std::io::Result::Ok(()) }).unwrap();
+//! ```
+
+mod body;
+mod config;
+mod credentials;
+mod hub;
+mod rate;
+mod refused;
+mod routes;
+mod serve;
+
+pub use config::{ClientAddress, Cors, ServerConfig};
+pub use hub::Hub;
+pub use rate::RateLimit;
+pub use serve::{RunningServer, Server};
