@@ -1,0 +1,271 @@
+//! The client: one identity and its way to the signaling server and the network.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rondevu_core::{Incarnation, ServiceName, ServiceUuid, SessionId, Username};
+use rondevu_durable::{ConnectionConfig, ConnectionMachine, Seeds};
+use rondevu_signaling::{ClaimedUsername, HttpSignaling, KeyPair, Signaling, UnixMillis};
+use rondevu_transport::TransportFactory;
+use rondevu_transport::rtc::{RtcConfig, RtcFactory};
+
+use crate::cable::Cable;
+use crate::clock::Clock;
+use crate::connection::DurableConnection;
+use crate::dial::{Dialer, Target};
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::service::{DurableService, ServiceOptions};
+use crate::shared::Shared;
+
+/// Finds peers by name and connects to them. Clones share everything.
+#[derive(Clone)]
+pub struct Rondevu {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) signaling: Arc<dyn Signaling>,
+    pub(crate) factory: Arc<dyn TransportFactory>,
+    pub(crate) key_pair: KeyPair,
+    pub(crate) bind: SocketAddr,
+    pub(crate) config: ConnectionConfig,
+    pub(crate) cable: Cable,
+    pub(crate) clock: Clock,
+    pub(crate) connections: AtomicU64,
+}
+
+impl std::fmt::Debug for Rondevu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let inner = &self.inner;
+        f.debug_struct("Rondevu")
+            .field("bind", &inner.bind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Rondevu`] client; only the server is needed.
+#[derive(Default)]
+pub struct RondevuBuilder {
+    server: Option<String>,
+    signaling: Option<Arc<dyn Signaling>>,
+    factory: Option<Arc<dyn TransportFactory>>,
+    clock: Option<Clock>,
+    key_pair: Option<KeyPair>,
+    bind: Option<SocketAddr>,
+    config: ConnectionConfig,
+    cable: Cable,
+}
+
+impl std::fmt::Debug for RondevuBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RondevuBuilder")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RondevuBuilder {
+    /// The address of the signaling server, as in `https://rendezvous.example.com`.
+    #[must_use]
+    pub fn server(mut self, url: impl Into<String>) -> Self {
+        self.server = Some(url.into());
+        self
+    }
+
+    /// Another way of signaling than an HTTP server.
+    #[must_use]
+    pub fn signaling(mut self, signaling: Arc<dyn Signaling>) -> Self {
+        self.signaling = Some(signaling);
+        self
+    }
+
+    /// The key that owns the usernames. Default: a fresh one, gone with the client.
+    #[must_use]
+    pub fn key_pair(mut self, key_pair: KeyPair) -> Self {
+        self.key_pair = Some(key_pair);
+        self
+    }
+
+    /// The UDP address to use. An unspecified address means each usable address of the machine; the
+    /// port is that of services, dialers always use a free one. Default `0.0.0.0:0`.
+    #[must_use]
+    pub fn bind(mut self, address: SocketAddr) -> Self {
+        self.bind = Some(address);
+        self
+    }
+
+    /// How connections behave that this client makes or accepts.
+    #[must_use]
+    pub fn connection(mut self, config: ConnectionConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// A cable that can be pulled, for tests.
+    #[must_use]
+    pub fn cable(mut self, cable: Cable) -> Self {
+        self.cable = cable;
+        self
+    }
+
+    /// Makes the client. Contacts nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Incomplete`] without a server, [`Error::Signaling`] if its address is wrong,
+    /// [`Error::Transport`] or [`Error::NoRandomness`] if the system gives no randomness.
+    pub fn build(self) -> Result<Rondevu, Error> {
+        let signaling: Arc<dyn Signaling> = match (self.signaling, self.server) {
+            (Some(signaling), _) => signaling,
+            (None, Some(url)) => Arc::new(HttpSignaling::new(&url)?),
+            (None, None) => {
+                return Err(Error::Incomplete(
+                    "no signaling server was named: call `server`",
+                ));
+            }
+        };
+        let clock = self.clock.unwrap_or_else(Clock::start);
+        let factory: Arc<dyn TransportFactory> = match self.factory {
+            Some(factory) => factory,
+            None => Arc::new(RtcFactory::new(RtcConfig::default(), clock.epoch())?),
+        };
+        let key_pair = match self.key_pair {
+            Some(key_pair) => key_pair,
+            None => KeyPair::generate().map_err(|_| Error::NoRandomness)?,
+        };
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Ok(Rondevu {
+            inner: Arc::new(Inner {
+                signaling,
+                factory,
+                key_pair,
+                bind: self.bind.unwrap_or(any),
+                config: self.config,
+                cable: self.cable,
+                clock,
+                connections: AtomicU64::new(0),
+            }),
+        })
+    }
+}
+
+impl Rondevu {
+    /// A client to be configured.
+    pub fn builder() -> RondevuBuilder {
+        RondevuBuilder::default()
+    }
+
+    /// A client with default settings for a signaling server.
+    ///
+    /// # Errors
+    ///
+    /// As [`RondevuBuilder::build`].
+    pub fn new(server: &str) -> Result<Self, Error> {
+        Self::builder().server(server).build()
+    }
+
+    /// Claims a username for this client's key, or renews the claim.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Username`] or [`Error::Signaling`].
+    pub async fn claim_username(&self, username: &str) -> Result<ClaimedUsername, Error> {
+        let username = Username::parse(username)?;
+        let claim = self.inner.key_pair.sign_claim(&username, UnixMillis::now());
+        Ok(self.inner.signaling.claim_username(&claim).await?)
+    }
+
+    /// Prepares a service; [`DurableService::start`] publishes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Username`] or [`Error::ServiceName`].
+    pub fn expose_service(
+        &self,
+        username: &str,
+        service: &str,
+        options: ServiceOptions,
+    ) -> Result<DurableService, Error> {
+        let username = Username::parse(username)?;
+        let service = ServiceName::parse(service)?;
+        Ok(DurableService::new(
+            self.clone(),
+            username,
+            service,
+            options,
+        ))
+    }
+
+    /// Connects to a service by its owner and name.
+    ///
+    /// Cancellation: the attempt ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Username`], [`Error::ServiceName`], [`Error::Failed`].
+    pub async fn connect(&self, username: &str, service: &str) -> Result<DurableConnection, Error> {
+        let target = Target::Service {
+            username: Username::parse(username)?,
+            service: ServiceName::parse(service)?,
+        };
+        let connection = self.connection(target)?;
+        connection.connect().await?;
+        Ok(connection)
+    }
+
+    /// Connects to a service by its uuid.
+    ///
+    /// Cancellation: the attempt ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`].
+    pub async fn connect_by_uuid(&self, uuid: ServiceUuid) -> Result<DurableConnection, Error> {
+        let connection = self.connection(Target::Uuid(uuid))?;
+        connection.connect().await?;
+        Ok(connection)
+    }
+
+    /// A connection that begins to connect with [`DurableConnection::connect`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRandomness`].
+    pub fn connection(&self, target: Target) -> Result<DurableConnection, Error> {
+        let inner = &self.inner;
+        let machine = ConnectionMachine::dialer(inner.config.clone(), seeds()?);
+        let shared = Shared::new(self.next_connection(), machine, inner.clock);
+        let dialer = Dialer {
+            target: target.clone(),
+            signaling: Arc::clone(&inner.signaling),
+            factory: Arc::clone(&inner.factory),
+            bind: inner.bind,
+            cable: inner.cable.clone(),
+            clock: inner.clock,
+        };
+        tokio::spawn(Driver::new(Arc::clone(&shared), Some(dialer)).run());
+        Ok(DurableConnection::new(shared, Some(target)))
+    }
+
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.inner.connections.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Fresh randomness for a machine.
+pub(crate) fn seeds() -> Result<Seeds, Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
+    let number = |at: usize| {
+        bytes[at..at + 8]
+            .iter()
+            .fold(0, |n, b| (n << 8) | u64::from(*b))
+    };
+    Ok(Seeds {
+        session: SessionId((u128::from(number(0)) << 64) | u128::from(number(8))),
+        incarnation: Incarnation(number(16)),
+        rng: number(24),
+    })
+}

@@ -1,0 +1,29 @@
+//! The clock that the machines are told the time from.
+
+use rondevu_core::Instant;
+
+/// Counts from the moment when it was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    epoch: std::time::Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self {
+            epoch: std::time::Instant::now(),
+        }
+    }
+
+    pub(crate) fn epoch(self) -> std::time::Instant {
+        self.epoch
+    }
+
+    pub(crate) fn now(self) -> Instant {
+        Instant::from_origin(self.epoch.elapsed())
+    }
+
+    pub(crate) fn to_tokio(self, at: Instant) -> tokio::time::Instant {
+        (self.epoch + at.since_origin()).into()
+    }
+}

@@ -1,0 +1,211 @@
+//! The handle of a durable connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState};
+use rondevu_durable::{ChannelConfig, ConnectionEvent, Role};
+use tokio::sync::{broadcast, watch};
+
+use crate::channel::DurableChannel;
+use crate::dial::Target;
+use crate::error::Error;
+use crate::shared::{ChannelShared, Shared, lock};
+
+/// A conversation with a peer that survives the loss of its network links.
+///
+/// Clones are handles of the same connection. When the last handle of a connection and of its
+/// channels is dropped, the connection is closed after what was sent is delivered.
+#[derive(Clone, Debug)]
+pub struct DurableConnection(pub(crate) Arc<ConnectionHandle>);
+
+#[derive(Debug)]
+pub(crate) struct ConnectionHandle {
+    pub(crate) shared: Arc<Shared>,
+    target: Option<Target>,
+}
+
+impl Drop for ConnectionHandle {
+    fn drop(&mut self) {
+        let now = self.shared.clock.now();
+        lock(&self.shared.core).machine.close(now);
+        self.shared.wake.notify_one();
+    }
+}
+
+impl DurableConnection {
+    pub(crate) fn new(shared: Arc<Shared>, target: Option<Target>) -> Self {
+        Self(Arc::new(ConnectionHandle { shared, target }))
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    /// Connects, and returns when the first link carries the session.
+    ///
+    /// Returns at once if that is so already. Cancellation: the attempt goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] or [`Error::Closed`] if it came to an end instead; the connection cannot
+    /// be used any more then.
+    pub async fn connect(&self) -> Result<(), Error> {
+        let now = self.shared().clock.now();
+        lock(&self.shared().core).machine.connect(now);
+        self.shared().wake.notify_one();
+        let mut states = self.shared().state.subscribe();
+        let settled =
+            |s: &DurableConnectionState| *s == DurableConnectionState::Connected || s.is_final();
+        // The sender lives as long as this handle.
+        let state = states.wait_for(settled).await.map(|state| *state);
+        match state {
+            Ok(DurableConnectionState::Connected) => Ok(()),
+            _ => Err(self.ending()),
+        }
+    }
+
+    /// Why the connection ended.
+    fn ending(&self) -> Error {
+        match &lock(&self.shared().core).ending {
+            Some(ConnectionEvent::Failed { failure, .. }) => Error::Failed(failure.clone()),
+            Some(ConnectionEvent::Closed { reason, .. }) => Error::Closed(*reason),
+            _ => Error::Closed(rondevu_durable::ConnectionClosed::Local),
+        }
+    }
+
+    /// Creates a channel. Messages may be sent at once; they wait for the link.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Channel`] says why there is no channel.
+    pub fn create_channel(
+        &self,
+        label: &str,
+        config: &ChannelConfig,
+    ) -> Result<DurableChannel, Error> {
+        let shared = self.shared();
+        let mut core = lock(&shared.core);
+        let id = core
+            .machine
+            .open_channel(label, config, shared.clock.now())?;
+        core.channels.insert(id, ChannelShared::new());
+        drop(core);
+        shared.wake.notify_one();
+        Ok(self.handle(id))
+    }
+
+    /// The open channel with this label, whoever created it.
+    ///
+    /// One that the peer created and that is taken here does not come from
+    /// [`incoming_channel`](Self::incoming_channel) any more.
+    pub fn channel(&self, label: &str) -> Option<DurableChannel> {
+        let mut core = lock(&self.shared().core);
+        let open = |c: &&rondevu_durable::ChannelMachine| {
+            c.label() == label && c.state() != DurableChannelState::Closed
+        };
+        let id = core
+            .machine
+            .channels()
+            .find(open)
+            .map(|channel| channel.id())?;
+        core.incoming.retain(|incoming| *incoming != id);
+        drop(core);
+        Some(self.handle(id))
+    }
+
+    /// Waits for a channel that the peer creates; `None` when the connection has ended.
+    ///
+    /// Cancellation: no channel is lost.
+    pub async fn incoming_channel(&self) -> Option<DurableChannel> {
+        loop {
+            let changed = self.shared().incoming.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut core = lock(&self.shared().core);
+                if let Some(id) = core.incoming.pop_front() {
+                    drop(core);
+                    return Some(self.handle(id));
+                }
+                if core.machine.state().is_final() {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn handle(&self, id: ChannelId) -> DurableChannel {
+        DurableChannel::new(self.clone(), id)
+    }
+
+    /// Closes the connection after what was sent is delivered, and waits for that.
+    ///
+    /// Takes the close time-out at most (default 5 s). Cancellation: closing goes on.
+    pub async fn close(&self) {
+        let now = self.shared().clock.now();
+        lock(&self.shared().core).machine.close(now);
+        self.shared().wake.notify_one();
+        self.closed().await;
+    }
+
+    /// Waits until the connection has ended, for whatever reason, and says why.
+    pub async fn closed(&self) -> Error {
+        let mut states = self.shared().state.subscribe();
+        let _ = states.wait_for(|state| state.is_final()).await;
+        self.ending()
+    }
+
+    /// Starts the next attempt now instead of after the backoff.
+    pub fn retry_now(&self) {
+        let now = self.shared().clock.now();
+        lock(&self.shared().core).machine.retry_now(now);
+        self.shared().wake.notify_one();
+    }
+
+    /// Replaces the link by one over fresh sockets, as after a change of network.
+    ///
+    /// Does nothing on the side of the service.
+    pub fn rebind(&self) {
+        let now = self.shared().clock.now();
+        lock(&self.shared().core).machine.handle_network_change(now);
+        self.shared().wake.notify_one();
+    }
+
+    /// The state.
+    pub fn state(&self) -> DurableConnectionState {
+        *self.shared().state.borrow()
+    }
+
+    /// Watches the state; a slow watcher sees only the latest.
+    pub fn watch_state(&self) -> watch::Receiver<DurableConnectionState> {
+        self.shared().state.subscribe()
+    }
+
+    /// Everything that happens from now on. A listener that is more than 256 events behind is told
+    /// how many it missed.
+    pub fn events(&self) -> broadcast::Receiver<ConnectionEvent> {
+        self.shared().events.subscribe()
+    }
+
+    /// The smoothed round-trip time of the present link.
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        lock(&self.shared().core).machine.round_trip_time()
+    }
+
+    /// Whether this side dialed or is the service.
+    pub fn role(&self) -> Role {
+        lock(&self.shared().core).machine.role()
+    }
+
+    /// Whom this side dialed; `None` on the side of the service.
+    pub fn info(&self) -> Option<&Target> {
+        self.0.target.as_ref()
+    }
+
+    /// Distinguishes the connections of one process.
+    pub fn id(&self) -> u64 {
+        self.shared().id
+    }
+}

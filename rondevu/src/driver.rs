@@ -1,0 +1,254 @@
+//! The task of one connection: moves facts and messages between the machine and its links.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rondevu_core::{Instant, LinkEvent, LinkId};
+use rondevu_durable::{Action, DialFailure};
+use tokio::task::JoinHandle;
+
+use crate::dial::Dialer;
+use crate::link::{Link, next_datagram};
+use crate::shared::{Core, Shared, lock};
+
+/// Drives one connection until it has ended and its last link is closed.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    links: Vec<Link>,
+    /// Links that are kept until the peer has closed them, at the latest until then.
+    finishing: Vec<(LinkId, Instant)>,
+    dialer: Option<Dialer>,
+    dialing: Option<Dialing>,
+}
+
+struct Dialing {
+    link: LinkId,
+    task: JoinHandle<Result<Link, DialFailure>>,
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a turn wants next.
+enum Next {
+    Again,
+    Wait(Option<Instant>),
+    Over,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, dialer: Option<Dialer>) -> Self {
+        Self {
+            shared,
+            links: Vec::new(),
+            finishing: Vec::new(),
+            dialer,
+            dialing: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            let next = self.turn();
+            for link in &mut self.links {
+                link.flush().await;
+            }
+            self.drop_closed();
+            match next {
+                Next::Over => return,
+                // Lets the readers of the sockets run: they share this thread.
+                Next::Again => tokio::task::yield_now().await,
+                Next::Wait(deadline) => self.wait(deadline).await,
+            }
+        }
+    }
+
+    /// Does all that needs no waiting, within a budget.
+    fn turn(&mut self) -> Next {
+        let shared = Arc::clone(&self.shared);
+        let now = shared.clock.now();
+        let mut core = lock(&shared.core);
+        self.links.append(&mut core.handovers);
+        if core
+            .machine
+            .poll_timeout()
+            .is_some_and(|deadline| deadline.at <= now)
+        {
+            core.machine.handle_timeout(now);
+        }
+        self.hear_links(&mut core, now);
+        while let Some(action) = core.machine.poll_action() {
+            self.act(action, now);
+        }
+        let more = self.write(&mut core, now);
+        // What was written or closed may have ended links.
+        self.hear_links(&mut core, now);
+        while let Some(action) = core.machine.poll_action() {
+            self.act(action, now);
+        }
+        shared.publish(&mut core);
+        self.next(&core, more, now)
+    }
+
+    fn next(&self, core: &Core, more: bool, now: Instant) -> Next {
+        if core.machine.state().is_final() && self.finishing.is_empty() && self.links.is_empty() {
+            return Next::Over;
+        }
+        let links = self
+            .links
+            .iter()
+            .filter_map(|link| link.transport.poll_timeout());
+        let finishing = self.finishing.iter().map(|(_, at)| *at);
+        let machine = core.machine.poll_timeout().map(|deadline| deadline.at);
+        let deadline = links.chain(finishing).chain(machine).min();
+        if more || deadline.is_some_and(|at| at <= now) {
+            return Next::Again;
+        }
+        Next::Wait(deadline)
+    }
+
+    fn hear_links(&mut self, core: &mut Core, now: Instant) {
+        for link in &mut self.links {
+            link.handle_timeout(now);
+            while let Some(event) = link.transport.poll_event() {
+                if let LinkEvent::Closed { reason } = &event {
+                    tracing::debug!(link = link.id.0, %reason, "link closed");
+                    self.finishing.retain(|(id, _)| *id != link.id);
+                }
+                core.machine.handle_link_event(link.id, event, now);
+            }
+        }
+        for (id, _) in self.finishing.extract_if(.., |(_, at)| *at <= now) {
+            if let Some(link) = self.links.iter_mut().find(|link| link.id == id) {
+                link.transport.close(now);
+            }
+        }
+    }
+
+    /// Writes messages while the links take them; whether the budget ended before the messages.
+    fn write(&mut self, core: &mut Core, now: Instant) -> bool {
+        for link in &mut self.links {
+            if !link.unblock(now) {
+                return false;
+            }
+        }
+        for _ in 0..WRITES_MAX {
+            let Some(transmit) = core.machine.poll_transmit(now) else {
+                return false;
+            };
+            let Some(link) = self.links.iter_mut().find(|link| link.id == transmit.link) else {
+                continue;
+            };
+            link.write(transmit.stream, transmit.payload, now);
+            if !link.unblock(now) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn act(&mut self, action: Action, now: Instant) {
+        match action {
+            Action::Dial { link } => {
+                if let Some(dialer) = self.dialer.clone() {
+                    let task = tokio::spawn(dialer.dial(link));
+                    self.dialing = Some(Dialing { link, task });
+                }
+            }
+            Action::OpenStream { link, options } => {
+                if let Some(link) = self.link(link)
+                    && let Err(error) = link.transport.open_stream(options, now)
+                {
+                    tracing::debug!(%error, link = link.id.0, "stream not opened");
+                    link.transport.close(now);
+                }
+            }
+            Action::CloseStream { link, stream } => {
+                if let Some(link) = self.link(link) {
+                    link.transport.close_stream(stream, now);
+                }
+            }
+            Action::AbandonLink { link } => {
+                self.dialing.take_if(|dialing| dialing.link == link);
+                if let Some(link) = self.link(link) {
+                    link.transport.close(now);
+                }
+            }
+            Action::FinishLink { link } => {
+                if self.link(link).is_some() {
+                    self.finishing.push((link, now + FINISH_TIME));
+                }
+            }
+        }
+    }
+
+    fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.links.iter_mut().find(|link| link.id == id)
+    }
+
+    /// Forgets links that have ended and whose last datagrams have left.
+    fn drop_closed(&mut self) {
+        let finishing = &self.finishing;
+        self.links.retain(|link| {
+            link.transport.poll_timeout().is_some()
+                || finishing.iter().any(|(id, _)| *id == link.id)
+        });
+    }
+
+    /// Waits until there is something to do. Everything is armed anew on each call, so there is no
+    /// wake-up to lose.
+    async fn wait(&mut self, deadline: Option<Instant>) {
+        let clock = self.shared.clock;
+        let sleep = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(clock.to_tokio(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let dialed = async {
+            match &mut self.dialing {
+                Some(dialing) => (&mut dialing.task).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shared.wake.notified() => {}
+            () = sleep => {}
+            (index, inbound) = next_datagram(&mut self.links) => {
+                let now = clock.now();
+                let link = &mut self.links[index];
+                link.feed(Some(inbound), now);
+                let id = link.id;
+                lock(&self.shared.core).machine.handle_path_activity(id, now);
+            }
+            result = dialed => self.on_dialed(result),
+        }
+    }
+
+    fn on_dialed(&mut self, result: Result<Result<Link, DialFailure>, tokio::task::JoinError>) {
+        let Some(dialing) = self.dialing.take() else {
+            return;
+        };
+        let failure = match result {
+            Ok(Ok(link)) => return self.links.push(link),
+            Ok(Err(failure)) => failure,
+            Err(error) => DialFailure {
+                reason: format!("the attempt ended early: {error}"),
+                retry: rondevu_durable::DialRetry::Later,
+            },
+        };
+        tracing::debug!(reason = failure.reason, "dialing failed");
+        let now = self.shared.clock.now();
+        lock(&self.shared.core)
+            .machine
+            .handle_dial_failed(dialing.link, failure, now);
+    }
+}
+
+/// Messages of 16 KiB, so about what the transport's buffer takes at once.
+const WRITES_MAX: usize = 16;
+/// How long the last message of a connection may take to reach the peer.
+const FINISH_TIME: Duration = Duration::from_secs(1);

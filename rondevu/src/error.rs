@@ -1,0 +1,47 @@
+//! What can go wrong for an application.
+
+use std::io;
+
+use rondevu_core::{ServiceNameError, UsernameError};
+use rondevu_durable::{ChannelError, ConnectionClosed, ConnectionFailure};
+use rondevu_signaling::SignalingError;
+use rondevu_transport::TransportError;
+
+/// An operation of the facade that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A text is no username.
+    #[error(transparent)]
+    Username(#[from] UsernameError),
+    /// A text is no service name.
+    #[error(transparent)]
+    ServiceName(#[from] ServiceNameError),
+    /// The client lacks something that the operation needs.
+    #[error("{0}")]
+    Incomplete(&'static str),
+    /// The signaling server refused or could not be reached.
+    #[error(transparent)]
+    Signaling(#[from] SignalingError),
+    /// A socket could not be opened.
+    #[error("cannot open a UDP socket")]
+    Socket(#[source] io::Error),
+    /// The transport could not be made.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// No key or seed could be made.
+    #[error("the operating system gives no random numbers")]
+    NoRandomness,
+    /// The channel could not be created.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The connection failed for good.
+    #[error(transparent)]
+    Failed(ConnectionFailure),
+    /// The connection was closed.
+    #[error(transparent)]
+    Closed(ConnectionClosed),
+    /// The service was stopped.
+    #[error("the service was stopped")]
+    Stopped,
+}

@@ -1,0 +1,115 @@
+//! What handles and driver of one connection share.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rondevu_core::{ChannelId, DurableConnectionState};
+use rondevu_durable::{ChannelEvent, ConnectionEvent, ConnectionMachine};
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::clock::Clock;
+use crate::link::Link;
+
+/// Locks; a panic of another holder leaves the data as it was, and the machines have no state in
+/// between that a panic could expose.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The machine of a connection and everything that waits for it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: u64,
+    pub(crate) clock: Clock,
+    pub(crate) core: Mutex<Core>,
+    /// Wakes the driver.
+    pub(crate) wake: Notify,
+    pub(crate) state: watch::Sender<DurableConnectionState>,
+    pub(crate) events: broadcast::Sender<ConnectionEvent>,
+    /// Wakes whoever waits for a channel that the peer opens.
+    pub(crate) incoming: Notify,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) machine: ConnectionMachine,
+    pub(crate) channels: HashMap<ChannelId, Arc<ChannelShared>>,
+    pub(crate) incoming: VecDeque<ChannelId>,
+    /// Links that a greeting has moved to this connection and that the driver has not taken yet.
+    pub(crate) handovers: Vec<Link>,
+    /// The event that ended the connection.
+    pub(crate) ending: Option<ConnectionEvent>,
+}
+
+/// What waits for one channel.
+#[derive(Debug)]
+pub(crate) struct ChannelShared {
+    pub(crate) changed: Notify,
+    pub(crate) events: broadcast::Sender<ChannelEvent>,
+}
+
+impl ChannelShared {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            changed: Notify::new(),
+            events: broadcast::channel(EVENTS_MAX).0,
+        })
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(id: u64, machine: ConnectionMachine, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            clock,
+            state: watch::channel(machine.state()).0,
+            core: Mutex::new(Core {
+                machine,
+                channels: HashMap::new(),
+                incoming: VecDeque::new(),
+                handovers: Vec::new(),
+                ending: None,
+            }),
+            wake: Notify::new(),
+            events: broadcast::channel(EVENTS_MAX).0,
+            incoming: Notify::new(),
+        })
+    }
+
+    /// Passes on what the machine reports.
+    pub(crate) fn publish(&self, core: &mut Core) {
+        while let Some(event) = core.machine.poll_event() {
+            match &event {
+                ConnectionEvent::IncomingChannel { channel } => {
+                    core.channels.insert(*channel, ChannelShared::new());
+                    core.incoming.push_back(*channel);
+                    self.incoming.notify_waiters();
+                }
+                ConnectionEvent::Failed { .. } | ConnectionEvent::Closed { .. } => {
+                    core.ending = Some(event.clone());
+                    self.incoming.notify_waiters();
+                }
+                _ => {}
+            }
+            // An error means that nobody listens.
+            let _ = self.events.send(event);
+        }
+        while let Some(id) = core.machine.poll_touched() {
+            let Some(shared) = core.channels.get(&id) else {
+                continue;
+            };
+            if let Some(channel) = core.machine.channel_mut(id) {
+                while let Some(event) = channel.poll_event() {
+                    let _ = shared.events.send(event);
+                }
+            }
+            shared.changed.notify_waiters();
+        }
+        let state = core.machine.state();
+        self.state
+            .send_if_modified(|known| std::mem::replace(known, state) != state);
+    }
+}
+
+/// So many events a slow listener may be behind before it misses the oldest.
+const EVENTS_MAX: usize = 256;
