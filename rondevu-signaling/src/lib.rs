@@ -1,5 +1,6 @@
 //! How two Rondevu peers find each other and swap session descriptions before they have a link.
 
+pub mod conformance;
 mod error;
 #[cfg(feature = "http")]
 mod http;

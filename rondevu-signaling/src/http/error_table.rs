@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | claim | 400 | speaks of signature, timestamp or time | `SignatureRefused` |
 //! | claim | 409 | | `UsernameTaken` |
-//! | publish | 403 | | `SignatureRefused` |
+//! | claim, publish | 403 | | `SignatureRefused` |
 //! | publish | 404 | | `UsernameNotClaimed` |
 //! | find, take, unpublish, create offers | 404 | | `ServiceNotFound` |
 //! | take | 503 | in JSON | `NoOffers` |
@@ -53,7 +53,7 @@ pub(super) fn meaning(asked: Asked, reply: &Reply) -> SignalingError {
             SignalingError::SignatureRefused { message }
         }
         (409, Asked::Claim) => SignalingError::UsernameTaken,
-        (403, Asked::Publish) => SignalingError::SignatureRefused { message },
+        (403, Asked::Claim | Asked::Publish) => SignalingError::SignatureRefused { message },
         (404, Asked::Publish) => SignalingError::UsernameNotClaimed,
         (404, Asked::Service | Asked::TakeOffer | Asked::CreateOffers) => {
             SignalingError::ServiceNotFound
