@@ -444,6 +444,11 @@ impl ChannelMachine {
         &self.outbox
     }
 
+    /// Whether the peer closed its direction and everything that it sent was received.
+    pub fn has_peer_finished(&self) -> bool {
+        self.inbox.has_ended()
+    }
+
     /// Whether nothing more will come in: the peer is done and everything was taken.
     pub fn is_drained(&self) -> bool {
         let over = self.inbox.has_ended() || self.state == DurableChannelState::Closed;

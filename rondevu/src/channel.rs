@@ -190,6 +190,12 @@ impl DurableChannel {
             .unwrap_or(DurableChannelState::Closed)
     }
 
+    /// Whether the peer closed its direction and everything that it sent was received.
+    pub fn has_ended(&self) -> bool {
+        self.with(|channel| channel.has_peer_finished())
+            .unwrap_or(false)
+    }
+
     /// The label.
     pub fn label(&self) -> String {
         self.with(|channel| channel.label().to_owned())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{deny, doc, lint, test, tidy};
+use crate::{demo, deny, doc, lint, test, tidy};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
@@ -28,6 +28,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "deny",
         run: deny::run_if_installed,
+    },
+    Step {
+        name: "demo",
+        run: demo::run,
     },
 ];
 

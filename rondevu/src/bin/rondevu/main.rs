@@ -1,2 +1,91 @@
-//! Stub.
-fn main() {}
+//! The `rondevu` program: a demonstration, the signaling server, and a pipe between two machines.
+
+mod claim;
+mod demo;
+mod key_store;
+mod pipe;
+mod tally;
+mod up;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Two programs find each other by name and keep talking, whatever the network does.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Connect two peers on this machine, cut the network between them, and count what arrives.
+    Demo(demo::DemoArgs),
+    /// Run the signaling server.
+    Up(up::UpArgs),
+    /// Make a key, store it, and claim a username with it.
+    Claim(claim::ClaimArgs),
+    /// Join standard input and output with those of another machine.
+    Pipe(pipe::PipeArgs),
+}
+
+/// How to reach the signaling server and the network.
+#[derive(Args)]
+struct Network {
+    /// The signaling server.
+    #[arg(
+        long,
+        env = "RONDEVU_SERVER",
+        default_value = "http://127.0.0.1:3000",
+        value_name = "URL"
+    )]
+    server: String,
+    /// The UDP address to use; 0.0.0.0 means each usable address of this machine.
+    #[arg(
+        long,
+        env = "RONDEVU_BIND",
+        default_value = "0.0.0.0:0",
+        value_name = "ADDR"
+    )]
+    bind: SocketAddr,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("rondevu: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(args).await,
+            Command::Up(args) => up::run(args).await,
+            Command::Claim(args) => claim::run(args).await,
+            Command::Pipe(args) => pipe::run(args).await,
+        }
+    });
+    // A thread that waits for standard input must not keep the program from ending.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rondevu: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
