@@ -4,6 +4,8 @@ mod offers;
 mod pool;
 mod services;
 mod state;
+#[cfg(test)]
+mod tests;
 mod trickle;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -47,8 +47,7 @@ impl State {
             .iter()
             .map(|draft| self.belongs(peer, draft.service.as_ref(), now))
             .collect::<Result<_, _>>()?;
-        let bytes = drafts.iter().map(|d| OFFER_COST + d.sdp.len()).sum();
-        self.check_offer_room(peer, drafts.len(), bytes, now)?;
+        self.check_offer_room(peer, &drafts, 0, now)?;
         let drafts = drafts.into_iter().zip(belongs);
         Ok(drafts
             .map(|(draft, belongs)| self.put_offer(peer, draft, belongs, now))
@@ -79,24 +78,31 @@ impl State {
         })
     }
 
-    /// Makes sure that `count` more offers of `peer` with `bytes` fit.
+    /// Makes sure that these offers of `peer` fit, and `bytes` beside them. Those that are there
+    /// already need no room.
     pub(super) fn check_offer_room(
         &mut self,
         peer: &PeerId,
-        count: usize,
+        drafts: &[OfferDraft],
         bytes: usize,
         now: UnixMillis,
     ) -> Result<(), Refusal> {
+        let is_new = |draft: &&OfferDraft| self.live_offer(&draft.id, now).is_none();
+        let costs = drafts
+            .iter()
+            .filter(is_new)
+            .map(|draft| draft.sdp.len() + OFFER_COST);
+        let (count, offer_bytes) = costs.fold((0, 0), |(n, sum), cost| (n + 1, sum + cost));
         let limit = self.limits.offers_per_peer;
-        if self.offer_count(peer).saturating_add(count) > limit {
+        if self.offer_count(peer) + count > limit {
             self.remove_expired_offers(peer, now);
         }
-        if self.offer_count(peer).saturating_add(count) > limit {
+        if count > 0 && self.offer_count(peer) + count > limit {
             return Err(Refusal::Full(format!(
                 "Too many offers for this peer (max {limit})"
             )));
         }
-        self.check_room(bytes, now)
+        self.check_room(offer_bytes + bytes, now)
     }
 
     fn offer_count(&self, peer: &PeerId) -> usize {

@@ -6,7 +6,7 @@ use rondevu_core::{PeerId, ServiceId, ServiceName, ServiceUuid, Username};
 
 use super::offers::Belongs;
 use super::pool::Pool;
-use super::state::{Expiring, NAME_COST, OFFER_COST, SERVICE_COST, SIGNATURE_COST, Service, State};
+use super::state::{Expiring, NAME_COST, SERVICE_COST, SIGNATURE_COST, Service, State};
 use crate::UnixMillis;
 use crate::registry::Refusal;
 use crate::store::{NameClaim, NameRecord, ServiceDraft, ServiceRecord, TakenOffer, UsedSignature};
@@ -67,12 +67,13 @@ impl State {
             .live_service(&draft.owner, &draft.service, now)
             .cloned();
         let before = before.filter(|service| service.key == draft.key);
+        let mut bytes = SIGNATURE_COST + metadata_len(&draft.metadata);
         if before.is_none() {
             self.check_service_count(&draft.owner, now)?;
+            bytes += SERVICE_COST;
         }
-        let bytes =
-            SERVICE_COST + OFFER_COST + draft.offer.sdp.len() + metadata_len(&draft.metadata);
-        self.check_offer_room(&draft.peer, 1, bytes + SIGNATURE_COST, now)?;
+        let offer = std::slice::from_ref(&draft.offer);
+        self.check_offer_room(&draft.peer, offer, bytes, now)?;
 
         // Nothing fails from here on.
         self.remember_signature(draft.signature.digest, draft.signature.forget_at);
