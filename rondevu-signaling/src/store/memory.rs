@@ -1,5 +1,6 @@
 //! A store that lives in this process's memory and is gone with it.
 
+mod answers;
 mod offers;
 mod pool;
 mod services;

@@ -1,0 +1,121 @@
+//! Servers that are slow, cut off, too talkative, elsewhere or not there.
+
+use super::*;
+
+#[tokio::test]
+async fn an_answer_of_more_than_a_mebibyte_is_refused() {
+    for status in [200, 400] {
+        let large = ResponseTemplate::new(status).set_body_string("x".repeat(1024 * 1024 + 1));
+        let server = server_that_answers(large).await;
+        let error = request("list", &client(&server)).await;
+        assert!(
+            matches!(error, SignalingError::Malformed { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_slow_server_is_given_up() {
+    let slow = refused(500, "").set_delay(Duration::from_secs(3600));
+    let server = server_that_answers(slow).await;
+    let limit = Duration::from_millis(50);
+    let signaling = HttpSignaling::builder(&server.uri()).request_timeout(limit);
+    let error = request("find", &signaling.build().unwrap()).await;
+    assert!(matches!(error, SignalingError::Timeout { after } if after == limit));
+    assert!(error.is_outage());
+}
+
+/// Answers each connection with these bytes and closes it.
+async fn server_that_writes(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(bytes).await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_an_outage() {
+    for bytes in [
+        &b""[..],
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"uuid\":",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"uu",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+    ] {
+        let url = server_that_writes(bytes).await;
+        let error = request("find", &HttpSignaling::new(&url).unwrap()).await;
+        assert!(
+            matches!(error, SignalingError::Unreachable { .. }),
+            "{error:?}"
+        );
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_outage() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = request("find", &HttpSignaling::new(&url).unwrap()).await;
+    assert!(
+        matches!(error, SignalingError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert_eq!(error.retry(), Retry::Backoff);
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_origin_is_not_followed() {
+    let elsewhere = MockServer::start().await;
+    Mock::given(any())
+        .respond_with(ok(json!({ "peerId": "p1", "secret": "s1" })))
+        .expect(0)
+        .mount(&elsewhere)
+        .await;
+    for status in [301, 302, 303, 307, 308] {
+        let away = ResponseTemplate::new(status).insert_header("location", elsewhere.uri());
+        let server = server_that_answers(away).await;
+        for kind in ALL_KINDS {
+            let error = request(kind, &client(&server)).await;
+            assert!(
+                matches!(error, SignalingError::NotRondevu { .. }),
+                "{kind}: {error:?}"
+            );
+            assert!(error.to_string().contains(&elsewhere.uri()), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_within_the_origin_is_followed_but_not_in_circles() {
+    let server = MockServer::start().await;
+    let moved = ResponseTemplate::new(308).insert_header("location", "/v2/index/alice/query");
+    Mock::given(path("/index/alice/query"))
+        .respond_with(moved)
+        .mount(&server)
+        .await;
+    let found = json!({ "uuid": "u1", "allowed": true });
+    Mock::given(path("/v2/index/alice/query"))
+        .respond_with(ok(found))
+        .mount(&server)
+        .await;
+    let service = "com.example.chat@1.0.0".parse().unwrap();
+    let uuid = client(&server).find_service(&alice(), &service).await;
+    assert_eq!(uuid.unwrap().as_str(), "u1");
+
+    let circle = ResponseTemplate::new(307).insert_header("location", "/usernames/alice");
+    let server = server_that_answers(circle).await;
+    let error = request("look up", &client(&server)).await;
+    assert!(
+        matches!(error, SignalingError::NotRondevu { .. }),
+        "{error:?}"
+    );
+}
