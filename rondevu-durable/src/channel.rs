@@ -194,6 +194,11 @@ impl ChannelMachine {
         Ok(())
     }
 
+    /// The peer takes no larger messages.
+    pub(crate) fn limit_messages(&mut self, bytes_max: u64) {
+        self.message_bytes_max = self.message_bytes_max.min(bytes_max);
+    }
+
     /// The link is gone.
     pub(crate) fn on_detach(&mut self) {
         self.stream = Stream::Detached;

@@ -167,7 +167,7 @@ pub enum Action {
 }
 
 /// A binary message for a stream. One that the link has no room for is kept by the embedder and
-/// offered again; nothing else is polled meanwhile.
+/// offered to the link again, before any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// The link.
@@ -402,6 +402,7 @@ impl ConnectionMachine {
                 .min(self.config.fragment_bytes);
             // Nothing was sent yet, so position zero can not be refused.
             let attached = channel.on_attach(Seq::ZERO, peer.limits.window_bytes, fragment);
+            channel.limit_messages(peer.limits.message_bytes_max);
             debug_assert!(attached.is_ok());
         }
     }
@@ -529,6 +530,7 @@ impl ConnectionMachine {
             }
             if let Some(channel) = self.channels.get_mut(&id) {
                 channel.on_attach(cursor.recv_next, cursor.credit, fragment)?;
+                channel.limit_messages(peer.limits.message_bytes_max);
             }
         }
         self.settle_unmentioned(&mentioned, announced);

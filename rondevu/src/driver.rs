@@ -128,23 +128,27 @@ impl Driver {
         }
     }
 
-    /// Writes messages while the links take them; whether the budget ended before the messages.
+    /// Writes messages while the live link takes them; whether the budget ended before the messages.
     fn write(&mut self, core: &mut Core, now: Instant) -> bool {
         for link in &mut self.links {
-            if !link.unblock(now) {
-                return false;
-            }
+            link.unblock(now);
         }
         for _ in 0..WRITES_MAX {
-            let Some(transmit) = core.machine.poll_transmit(now) else {
+            let live = core.machine.live_link();
+            let blocked = self
+                .links
+                .iter()
+                .any(|l| Some(l.id) == live && l.is_blocked());
+            let transmit = if blocked {
+                core.machine.poll_control()
+            } else {
+                core.machine.poll_transmit(now)
+            };
+            let Some(transmit) = transmit else {
                 return false;
             };
-            let Some(link) = self.links.iter_mut().find(|link| link.id == transmit.link) else {
-                continue;
-            };
-            link.write(transmit.stream, transmit.payload, now);
-            if !link.unblock(now) {
-                return false;
+            if let Some(link) = self.link(transmit.link) {
+                link.write(transmit.stream, transmit.payload, now);
             }
         }
         true

@@ -1,6 +1,6 @@
 //! One link with the sockets that it uses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -20,8 +20,8 @@ pub(crate) struct Link {
     sockets: Arc<Sockets>,
     datagrams: mpsc::Receiver<Inbound>,
     way_in: WayIn,
-    /// A message for which the transport had no room.
-    blocked: Option<(StreamId, Bytes)>,
+    /// Messages for which the transport had no room, in order.
+    blocked: VecDeque<(StreamId, Bytes)>,
 }
 
 /// How datagrams reach the link.
@@ -50,7 +50,7 @@ impl Link {
             sockets: Arc::new(sockets),
             datagrams,
             way_in,
-            blocked: None,
+            blocked: VecDeque::new(),
         }
     }
 
@@ -70,7 +70,7 @@ impl Link {
             sockets,
             datagrams,
             way_in,
-            blocked: None,
+            blocked: VecDeque::new(),
         }
     }
 
@@ -108,23 +108,34 @@ impl Link {
 
     /// Hands a message to the transport, or keeps it until there is room.
     pub(crate) fn write(&mut self, stream: StreamId, payload: Bytes, now: Instant) {
-        match self
-            .transport
-            .write(stream, MessageKind::Binary, &payload, now)
-        {
-            Ok(Written::Accepted) => {}
-            Ok(Written::Full) => self.blocked = Some((stream, payload)),
-            // The link has ended or is about to say so; the session replays what it carried.
-            Err(error) => tracing::debug!(%error, link = self.id.0, "message not written"),
+        if self.blocked.len() >= BLOCKED_MAX {
+            // A peer that asks for so many answers without taking any is not worth the memory.
+            self.transport.close(now);
+            return;
+        }
+        self.blocked.push_back((stream, payload));
+        self.unblock(now);
+    }
+
+    /// Tries the kept messages again.
+    pub(crate) fn unblock(&mut self, now: Instant) {
+        while let Some((stream, payload)) = self.blocked.front() {
+            match self
+                .transport
+                .write(*stream, MessageKind::Binary, payload, now)
+            {
+                Ok(Written::Full) => return,
+                Ok(Written::Accepted) => {}
+                // The link has ended or is about to say so; the session replays what it carried.
+                Err(error) => tracing::debug!(%error, link = self.id.0, "message not written"),
+            }
+            self.blocked.pop_front();
         }
     }
 
-    /// Tries the kept message again; whether the transport takes more.
-    pub(crate) fn unblock(&mut self, now: Instant) -> bool {
-        if let Some((stream, payload)) = self.blocked.take() {
-            self.write(stream, payload, now);
-        }
-        self.blocked.is_none()
+    /// Whether the transport has no room for more.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.blocked.is_empty()
     }
 }
 
@@ -193,5 +204,7 @@ pub(crate) async fn next_datagram(links: &mut [Link]) -> (usize, Inbound) {
 
 /// Half a megabyte of datagrams, twice what a full SCTP window needs.
 const DATAGRAMS_MAX: usize = 512;
+/// One message and the few control frames that may follow it.
+const BLOCKED_MAX: usize = 64;
 /// After so many datagrams the machines get their turn.
 const BATCH_MAX: usize = 64;

@@ -43,7 +43,10 @@ impl Sockets {
         let mut failure = None;
         for ip in addresses(at.ip())? {
             match UdpSocket::bind(SocketAddr::new(ip, at.port())).await {
-                Ok(socket) => bound.push((socket.local_addr()?, Arc::new(socket))),
+                Ok(socket) => {
+                    widen(&socket);
+                    bound.push((socket.local_addr()?, Arc::new(socket)));
+                }
                 Err(error) => failure = Some(error),
             }
         }
@@ -102,6 +105,21 @@ fn addresses(ip: IpAddr) -> io::Result<Vec<IpAddr>> {
     })
 }
 
+/// Asks for buffers that hold a full SCTP window of datagrams; with the usual ones a burst on a
+/// fast path is lost, and SCTP waits a second before it repeats the end of a burst. What the
+/// system refuses does no harm.
+fn widen(socket: &UdpSocket) {
+    let socket = socket2::SockRef::from(socket);
+    for result in [
+        socket.set_recv_buffer_size(BUFFER_BYTES),
+        socket.set_send_buffer_size(BUFFER_BYTES),
+    ] {
+        if let Err(error) = result {
+            tracing::debug!(%error, "socket buffer not resized");
+        }
+    }
+}
+
 async fn read_one(
     socket: Arc<UdpSocket>,
     destination: SocketAddr,
@@ -140,3 +158,5 @@ impl Drop for Readers {
 
 /// No datagram of ours is larger than 1400 bytes; what is longer is somebody else's.
 const DATAGRAM_BYTES_MAX: usize = 2048;
+/// The system may grant less.
+const BUFFER_BYTES: usize = 2 * 1024 * 1024;

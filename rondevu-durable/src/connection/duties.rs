@@ -261,7 +261,14 @@ impl ConnectionMachine {
         self.actions.pop_front()
     }
 
-    /// The next message for a link; poll until `None` or until the link has no more room.
+    /// The next control message, for whichever link. Poll this instead of
+    /// [`poll_transmit`](Self::poll_transmit) while the live link has no room: a greeting on another
+    /// link must not wait for one that may be dead.
+    pub fn poll_control(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next message for a link; poll until `None` or until the live link has no more room.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if let Some(transmit) = self.transmits.pop_front() {
             return Some(transmit);
