@@ -363,6 +363,14 @@ impl Inbox {
         self.ack == AckTimer::Now
     }
 
+    /// Notices that an acknowledgement has become due: from now on it waits for the link, not for
+    /// the clock.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if matches!(self.ack, AckTimer::At(at) if at <= now) {
+            self.ack = AckTimer::Now;
+        }
+    }
+
     /// When an acknowledgement will be due.
     pub fn poll_timeout(&self) -> Option<Deadline> {
         match self.ack {

@@ -363,8 +363,9 @@ impl ChannelMachine {
         self.events.pop_front()
     }
 
-    /// Drops messages that have waited too long.
+    /// Drops messages that have waited too long, and notices acknowledgements that are due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.inbox.handle_timeout(now);
         self.expire(now);
     }
 

@@ -59,8 +59,8 @@ impl Driver {
             self.drop_closed();
             match next {
                 Next::Over => return,
-                // Lets the readers of the sockets run: they share this thread.
-                Next::Again => tokio::task::yield_now().await,
+                // Whatever is ready is taken; the deadline, which has passed, keeps it from waiting.
+                Next::Again => self.wait(Some(Instant::ORIGIN)).await,
                 Next::Wait(deadline) => self.wait(deadline).await,
             }
         }
@@ -112,6 +112,9 @@ impl Driver {
 
     fn hear_links(&mut self, core: &mut Core, now: Instant) {
         for link in &mut self.links {
+            if link.feed(None, now) {
+                core.machine.handle_path_activity(link.id, now);
+            }
             link.handle_timeout(now);
             while let Some(event) = link.transport.poll_event() {
                 if let LinkEvent::Closed { reason } = &event {

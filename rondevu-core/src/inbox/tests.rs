@@ -79,6 +79,16 @@ fn an_acknowledgement_comes_after_the_delay_or_a_quarter_of_the_window() {
 }
 
 #[test]
+fn an_acknowledgement_that_is_due_leaves_no_deadline_behind() {
+    let mut inbox = inbox();
+    data(&mut inbox, 0, MessageEnd::Last, "a").unwrap();
+    let due = inbox.poll_timeout().unwrap().at;
+    inbox.handle_timeout(due);
+    assert_eq!(inbox.poll_timeout(), None, "the link may be full for long");
+    assert!(inbox.wants_ack_now());
+}
+
+#[test]
 fn each_violation_is_found() {
     use InboxViolation::*;
     let mut fresh = inbox();

@@ -290,6 +290,11 @@ impl Pair {
                 }
             }
             self.dialer.handle_timeout(self.now);
+            let past = |d: rondevu_core::Deadline| d.at <= self.now;
+            assert!(
+                !self.dialer.poll_timeout().is_some_and(past),
+                "a deadline in the past"
+            );
             if let Some(acceptor) = &mut self.acceptor {
                 acceptor.handle_timeout(self.now);
             }
