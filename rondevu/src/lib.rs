@@ -1,4 +1,29 @@
 //! Durable peer-to-peer connections over WebRTC: find each other by name and keep talking.
+//!
+//! A [`Rondevu`] client claims usernames, exposes services ([`DurableService`]) and connects to
+//! those of others ([`DurableConnection`]). Messages travel on [`DurableChannel`]s. A connection
+//! survives the loss of its network link: it reconnects with exponential backoff, messages wait
+//! meanwhile, and each arrives once and in order.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use rondevu::{ChannelConfig, Rondevu};
+//!
+//! let client = Rondevu::new("http://127.0.0.1:3000")?;
+//! let connection = client.connect("alice", "com.example.echo@1.0.0").await?;
+//! let channel = connection.create_channel("chat", &ChannelConfig::default())?;
+//! channel.send("hello").await?;
+//! println!("{:?}", channel.recv().await);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate is the only one that runs tasks: one for each connection, one for each service and
+//! one for each UDP socket. What it deliberately leaves to the layers below: how peers find each
+//! other ([`signaling`]), what a link is ([`transport`]), and how a conversation survives
+//! (`rondevu-durable`). All handles are `Send + Sync` and cheap to clone, except [`DurableService`].
+//!
+//! Feature `server` adds the signaling server (`signaling::server`), feature `cli` the program.
 
 mod cable;
 mod channel;
@@ -34,3 +59,8 @@ pub use rondevu_durable::{
 pub use rondevu_signaling as signaling;
 pub use rondevu_signaling::{KeyPair, PublicKey, Visibility};
 pub use rondevu_transport as transport;
+
+/// The examples of the README are compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
