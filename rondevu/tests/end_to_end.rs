@@ -1,6 +1,9 @@
 //! Two clients in one process, over real UDP on loopback, with in-memory signaling.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something unexpected happens"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

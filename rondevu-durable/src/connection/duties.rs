@@ -39,13 +39,12 @@ impl ConnectionMachine {
                 stream, payload, ..
             } => self.on_live_message(stream, payload, now),
             LinkEvent::StreamClosed { stream } => {
-                if self
-                    .live
-                    .as_ref()
-                    .is_some_and(|live| live.control == stream)
-                {
+                // A channel whose stream has gone could not go on before the next link. Streams of
+                // channels that have ended are no longer known here.
+                let is_control = self.live.as_ref().is_some_and(|l| l.control == stream);
+                if is_control || self.channel_of(stream).is_some() {
                     self.abandon(link);
-                    self.on_live_lost("the peer closed the control stream", now);
+                    self.on_live_lost("a stream in use was closed", now);
                 }
                 Ok(())
             }

@@ -493,6 +493,21 @@ fn a_sign_of_life_below_the_messages_hastens_the_attempt_once() {
 }
 
 #[test]
+fn a_stream_that_the_link_closes_under_a_channel_costs_the_link_and_no_message() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.settle();
+    let link = pair.dialer.live_link().unwrap();
+    let stream = pair.dialer.channel(chat).unwrap().stream().unwrap();
+    pair.dialer
+        .handle_link_event(link, LinkEvent::StreamClosed { stream }, pair.now);
+    assert_eq!(pair.dialer.state(), State::Reconnecting);
+    assert!(pair.send(Role::Dialer, chat, "on the next link"));
+    pair.wait(Duration::from_secs(2));
+    assert_eq!(pair.received(Role::Acceptor), ["on the next link"]);
+}
+
+#[test]
 fn closing_delivers_what_was_sent_and_tells_the_peer() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);

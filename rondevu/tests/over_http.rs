@@ -1,0 +1,125 @@
+//! Clients and a signaling server in one process, over real HTTP and UDP on loopback.
+#![cfg(feature = "server")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something unexpected happens"
+)]
+
+use rondevu::signaling::server::{RunningServer, Server, ServerConfig};
+use rondevu::{
+    ChannelConfig, DurableConnectionState, DurableServiceEvent, Error, KeyPair, Message, Rondevu,
+    ServiceOptions,
+};
+
+const SERVICE: &str = "com.example.test@1.0.0";
+
+async fn server() -> RunningServer {
+    Server::bind("127.0.0.1:0", ServerConfig::default())
+        .await
+        .unwrap()
+        .spawn()
+}
+
+fn client(server: &RunningServer) -> Rondevu {
+    let builder = Rondevu::builder().server(server.url());
+    builder
+        .bind("127.0.0.1:0".parse().unwrap())
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_service_is_found_by_uuid_and_tells_what_happens_to_it() {
+    let server = server().await;
+    let service = client(&server)
+        .expose_service("alice", SERVICE, ServiceOptions::default())
+        .unwrap();
+    let mut events = service.events();
+    let info = service.start().await.unwrap();
+    assert!(matches!(events.recv().await, Ok(DurableServiceEvent::Published(p)) if p == info));
+
+    let connection = client(&server).connect_by_uuid(info.uuid).await.unwrap();
+    let accepted = service.accept().await.unwrap();
+    assert!(matches!(
+        events.recv().await,
+        Ok(DurableServiceEvent::Connection { .. })
+    ));
+    assert_eq!(service.active_connections(), 1);
+
+    // The service speaks first, on a channel of its own.
+    let news = accepted
+        .create_channel("news", &ChannelConfig::default())
+        .unwrap();
+    news.send("headline").await.unwrap();
+    let incoming = connection.incoming_channel().await.unwrap();
+    assert_eq!(incoming.label(), "news");
+    assert_eq!(incoming.recv().await, Some(Message::from("headline")));
+    assert!(news.flushed().await);
+
+    service.stop().await;
+    assert!(matches!(connection.closed().await, Error::Closed(_)));
+    assert_eq!(connection.state(), DurableConnectionState::Closed);
+    let gone = client(&server).connect("alice", SERVICE).await.unwrap_err();
+    assert!(gone.to_string().contains("nobody exposes"), "{gone}");
+}
+
+#[tokio::test]
+async fn several_dialers_at_once_each_get_a_connection_of_their_own() {
+    let server = server().await;
+    let options = ServiceOptions {
+        pool_size: 4,
+        ..ServiceOptions::default()
+    };
+    let service = client(&server)
+        .expose_service("alice", SERVICE, options)
+        .unwrap();
+    service.start().await.unwrap();
+    let mut dialers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let client = client(&server);
+        dialers.spawn(async move { client.connect("alice", SERVICE).await });
+    }
+    let mut connections = Vec::new();
+    while let Some(connected) = dialers.join_next().await {
+        connections.push(connected.unwrap().unwrap());
+    }
+    assert_eq!(service.active_connections(), 8);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_that_belongs_to_another_key_cannot_be_served() {
+    let server = server().await;
+    client(&server).claim_username("alice").await.unwrap();
+    let thief = Rondevu::builder()
+        .server(server.url())
+        .bind("127.0.0.1:0".parse().unwrap())
+        .key_pair(KeyPair::generate().unwrap())
+        .build()
+        .unwrap();
+    let service = thief
+        .expose_service("alice", SERVICE, ServiceOptions::default())
+        .unwrap();
+    assert!(matches!(service.start().await, Err(Error::Signaling(_))));
+    assert!(service.service_info().is_none());
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_closes_the_connection_after_delivery() {
+    let server = server().await;
+    let service = client(&server)
+        .expose_service("alice", SERVICE, ServiceOptions::default())
+        .unwrap();
+    service.start().await.unwrap();
+    let connection = client(&server).connect("alice", SERVICE).await.unwrap();
+    let channel = connection
+        .create_channel("last", &ChannelConfig::default())
+        .unwrap();
+    channel.send("words").await.unwrap();
+    drop((channel, connection));
+    let accepted = service.accept().await.unwrap();
+    let channel = accepted.incoming_channel().await.unwrap();
+    assert_eq!(channel.recv().await, Some(Message::from("words")));
+    assert_eq!(channel.recv().await, None);
+    assert!(matches!(accepted.closed().await, Error::Closed(_)));
+}
