@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ci;
 mod demo;
 mod deny;
@@ -48,6 +49,8 @@ enum Task {
     Doc,
     /// Check licences, banned crates and sources of all dependencies with cargo-deny.
     Deny,
+    /// Measure set-up, round trip and throughput on loopback beside raw UDP.
+    Bench,
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
     /// Run all the checks a change must pass, the quick ones first, and print how long each took.
@@ -79,6 +82,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Lint => lint::run(),
         Task::Doc => doc::run(),
         Task::Deny => deny::run(),
+        Task::Bench => bench::run(),
         Task::Demo => demo::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
