@@ -147,13 +147,6 @@ pub enum Action {
         /// Label, sub-protocol and delivery.
         options: StreamOptions,
     },
-    /// Close a stream whose channel has ended.
-    CloseStream {
-        /// The link.
-        link: LinkId,
-        /// The stream.
-        stream: StreamId,
-    },
     /// Close the link at once, or stop dialing it.
     AbandonLink {
         /// The link.
@@ -287,11 +280,12 @@ impl ConnectionMachine {
         self.next_channel += 2;
         let options = channel.options;
         let mut machine = ChannelMachine::new(id, label.into(), channel, options, &self.config);
-        if self.live.as_ref().is_some_and(|live| live.confirmed) {
+        if let Some(live) = &self.live {
+            let confirmed = live.confirmed;
             self.attach_new(&mut machine);
-            self.request_stream(&machine);
-        } else if self.live.is_some() {
-            self.attach_new(&mut machine);
+            if confirmed {
+                self.request_stream(&machine);
+            }
         }
         self.channels.insert(id, machine);
         self.touched.push_back(id);

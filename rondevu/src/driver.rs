@@ -80,15 +80,9 @@ impl Driver {
             core.machine.handle_timeout(now);
         }
         self.hear_links(&mut core, now);
-        while let Some(action) = core.machine.poll_action() {
-            self.act(action, now);
-        }
         let more = self.write(&mut core, now);
         // What was written or closed may have ended links.
         self.hear_links(&mut core, now);
-        while let Some(action) = core.machine.poll_action() {
-            self.act(action, now);
-        }
         shared.publish(&mut core);
         self.next(&core, more, now)
     }
@@ -110,6 +104,7 @@ impl Driver {
         Next::Wait(deadline)
     }
 
+    /// Tells the machine what its links report, and does what it asks for.
     fn hear_links(&mut self, core: &mut Core, now: Instant) {
         for link in &mut self.links {
             if link.feed(None, now) {
@@ -128,6 +123,9 @@ impl Driver {
             if let Some(link) = self.links.iter_mut().find(|link| link.id == id) {
                 link.transport.close(now);
             }
+        }
+        while let Some(action) = core.machine.poll_action() {
+            self.act(action, now);
         }
     }
 
@@ -171,11 +169,6 @@ impl Driver {
                 {
                     tracing::debug!(%error, link = link.id.0, "stream not opened");
                     link.transport.close(now);
-                }
-            }
-            Action::CloseStream { link, stream } => {
-                if let Some(link) = self.link(link) {
-                    link.transport.close_stream(stream, now);
                 }
             }
             Action::AbandonLink { link } => {

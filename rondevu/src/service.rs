@@ -136,6 +136,16 @@ pub(crate) enum Published {
     Failed(rondevu_signaling::SignalingError),
 }
 
+impl Published {
+    /// What the server says about the service, once it is published.
+    pub(crate) fn info(&self) -> Option<&ServiceInfo> {
+        match self {
+            Self::As(info) => Some(info),
+            Self::NotYet | Self::Failed(_) => None,
+        }
+    }
+}
+
 impl DurableService {
     pub(crate) fn new(
         client: Rondevu,
@@ -251,10 +261,8 @@ impl DurableService {
 
     /// What the server says about the service; `None` while it is not published.
     pub fn service_info(&self) -> Option<ServiceInfo> {
-        match &*lock(&self.running).as_ref()?.info.borrow() {
-            Published::As(info) => Some(info.clone()),
-            Published::NotYet | Published::Failed(_) => None,
-        }
+        let running = lock(&self.running);
+        running.as_ref()?.info.borrow().info().cloned()
     }
 
     /// Everything that happens from now on.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Hello};
 use rondevu_core::{
-    LinkEvent, LinkId, OfferId, RejectReason, ServiceName, SessionId, StreamId, StreamOptions,
-    Username,
+    LinkEvent, LinkId, OfferId, RejectReason, ServiceId, ServiceName, SessionId, StreamId,
+    StreamOptions, Username,
 };
 use rondevu_durable::{
     ConnectionMachine, OfferKey, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
@@ -171,11 +171,13 @@ impl ServiceDriver {
         }
     }
 
+    fn service_id(&self) -> Option<ServiceId> {
+        let published = self.published.borrow();
+        published.info().map(|info| info.service_id.clone())
+    }
+
     async fn withdraw(&mut self) {
-        let info = match &*self.published.borrow() {
-            Published::As(info) => Some(info.service_id.clone()),
-            Published::NotYet | Published::Failed(_) => None,
-        };
+        let info = self.service_id();
         if let Some(id) = info {
             let signaling = &self.host.client.inner.signaling;
             if let Err(error) = signaling.unpublish_service(&id, &self.username).await {
@@ -195,10 +197,7 @@ impl ServiceDriver {
             }
             ServiceAction::CreateOffer { offer } => {
                 let host = self.host.clone();
-                let service = match &*self.published.borrow() {
-                    Published::As(info) => Some(info.service_id.clone()),
-                    Published::NotYet | Published::Failed(_) => None,
-                };
+                let service = self.service_id();
                 let ttl = self.options.ttl;
                 self.requests.spawn(async move {
                     Outcome::OfferCreated(offer, create_offer(host, service, ttl).await)
@@ -287,10 +286,7 @@ impl ServiceDriver {
     }
 
     fn publish_event(&self, event: ServiceEvent) {
-        let info = match &*self.published.borrow() {
-            Published::As(info) => Some(info.clone()),
-            Published::NotYet | Published::Failed(_) => None,
-        };
+        let info = self.published.borrow().info().cloned();
         let event = match (event, info) {
             (ServiceEvent::Published, Some(info)) => DurableServiceEvent::Published(info),
             (ServiceEvent::Refreshed, Some(info)) => DurableServiceEvent::TtlRefreshed {
@@ -377,7 +373,7 @@ async fn publish(
 
 async fn create_offer(
     host: Host,
-    service: Option<rondevu_core::ServiceId>,
+    service: Option<ServiceId>,
     ttl: Option<Duration>,
 ) -> Result<(OfferId, UnixMillis, Offered), SignalingError> {
     let offered = new_offer(&host)?;

@@ -117,7 +117,6 @@ impl ConnectionMachine {
                     self.reconnector.on_ack();
                 }
                 ControlFrame::Bye { reason } => {
-                    let _: ByeReason = reason;
                     self.transition_to_closed(ConnectionClosed::Remote(reason));
                 }
                 ControlFrame::Hello(_) | ControlFrame::Welcome(_) | ControlFrame::Reject { .. } => {

@@ -147,12 +147,10 @@ impl Pair {
                 self.pump_link(link);
                 self.cut(link);
             }
-            Action::CloseStream { .. } => {}
         }
     }
 
     fn pump_link(&mut self, id: LinkId) {
-        let now = self.now;
         for machine in [Some(&mut self.dialer), self.acceptor.as_mut()]
             .into_iter()
             .flatten()
@@ -167,7 +165,6 @@ impl Pair {
                 }
             }
         }
-        let _ = now;
         while self.deliver_to_acceptor(id) {}
         while self.deliver_to_dialer(id) {}
     }
