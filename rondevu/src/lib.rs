@@ -33,6 +33,7 @@ mod connection;
 mod dial;
 mod driver;
 mod error;
+mod greeting;
 mod link;
 mod service;
 mod service_driver;

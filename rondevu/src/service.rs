@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 use crate::client::Rondevu;
 use crate::connection::DurableConnection;
 use crate::error::Error;
-use crate::service_driver::{Registry, ServiceDriver};
+use crate::greeting::Registry;
+use crate::service_driver::ServiceDriver;
 use crate::shared::lock;
 use crate::sockets::Sockets;
 

@@ -1,18 +1,13 @@
 //! The task of a service: signaling, offers, and links on their way to their sessions.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Hello};
-use rondevu_core::{
-    LinkEvent, LinkId, OfferId, RejectReason, ServiceId, ServiceName, SessionId, StreamId,
-    StreamOptions, Username,
-};
-use rondevu_durable::{
-    ConnectionMachine, OfferKey, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
-};
+use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL};
+use rondevu_core::{OfferId, ServiceId, ServiceName, StreamOptions, Username};
+use rondevu_durable::{OfferKey, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry};
 use rondevu_signaling::{
     NewOffer, OfferAnswer, Publication, PublishedService, Retry, SignalingError, UnixMillis,
 };
@@ -23,34 +18,11 @@ use tokio::task::JoinSet;
 use crate::client::{Rondevu, seeds};
 use crate::connection::DurableConnection;
 use crate::dial::with_sources;
-use crate::driver::Driver;
 use crate::error::Error;
-use crate::link::{Link, Routes, next_datagram};
+use crate::greeting::{Host, Registry};
+use crate::link::Routes;
 use crate::service::{DurableServiceEvent, Published, ServiceInfo, ServiceOptions};
-use crate::shared::{Shared, lock};
 use crate::sockets::Sockets;
-
-/// The connections of a service by their session.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Registry(Arc<Mutex<HashMap<SessionId, Arc<Shared>>>>);
-
-impl Registry {
-    pub(crate) fn connections(&self) -> Vec<Arc<Shared>> {
-        lock(&self.0).values().cloned().collect()
-    }
-}
-
-impl Shared {
-    /// Closes the connection and returns what waits for its end.
-    pub(crate) fn close_and_wait(self: Arc<Self>) -> impl Future<Output = ()> {
-        lock(&self.core).machine.close(self.clock.now());
-        self.wake.notify_one();
-        async move {
-            let mut states = self.state.subscribe();
-            let _ = states.wait_for(|state| state.is_final()).await;
-        }
-    }
-}
 
 /// Keeps one service published and greets those who come.
 pub(crate) struct ServiceDriver {
@@ -64,18 +36,6 @@ pub(crate) struct ServiceDriver {
     seen_until: Option<UnixMillis>,
     requests: JoinSet<Outcome>,
     greetings: JoinSet<()>,
-}
-
-/// What every task of the service needs.
-#[derive(Clone)]
-struct Host {
-    client: Rondevu,
-    sockets: Arc<Sockets>,
-    routes: Routes,
-    registry: Registry,
-    accept: mpsc::Sender<DurableConnection>,
-    events: broadcast::Sender<DurableServiceEvent>,
-    next_link: Arc<AtomicU64>,
 }
 
 /// What a request to the signaling server came to.
@@ -316,15 +276,8 @@ impl ServiceDriver {
             tracing::debug!(%error, "an answer cannot be used");
             return Some(key);
         }
-        if self.greetings.len() < GREETINGS_MAX {
-            let id = LinkId(self.host.next_link.fetch_add(1, Ordering::Relaxed));
-            let sockets = Arc::clone(&self.host.sockets);
-            let link = Link::with_shared_sockets(id, transport, sockets, &self.host.routes);
-            let greeting = greet(self.host.clone(), link, offered.stream);
-            self.greetings.spawn(async move {
-                let _ = tokio::time::timeout(GREETING_TIME, greeting).await;
-            });
-        }
+        self.host
+            .receive(transport, offered.stream, &mut self.greetings);
         Some(key)
     }
 }
@@ -389,141 +342,7 @@ async fn create_offer(
     Ok((created.id, created.expires_at, offered))
 }
 
-/// Drives a link until its dialer has said hello and the link belongs to a session.
-async fn greet(host: Host, link: Link, control: StreamId) {
-    let clock = host.client.inner.clock;
-    let mut links = [link];
-    let mut refusals = 0;
-    loop {
-        let now = clock.now();
-        links[0].handle_timeout(now);
-        while let Some(event) = links[0].transport.poll_event() {
-            match event {
-                LinkEvent::StreamMessage {
-                    stream,
-                    mut payload,
-                    ..
-                } if stream == control => {
-                    let Ok(ControlFrame::Hello(hello)) = ControlFrame::decode(&mut payload) else {
-                        links[0].transport.close(now);
-                        break;
-                    };
-                    let [link] = links;
-                    match host.admit(link, control, hello) {
-                        Ok(()) => return,
-                        Err((link, reason)) => {
-                            links = [link];
-                            let mut out = Vec::new();
-                            ControlFrame::Reject { reason }.encode(&mut out);
-                            links[0].write(control, out.into(), now);
-                            refusals += 1;
-                        }
-                    }
-                }
-                LinkEvent::Closed { .. } => return,
-                _ => {}
-            }
-        }
-        if refusals > REFUSALS_MAX {
-            links[0].transport.close(now);
-        }
-        links[0].unblock(now);
-        links[0].flush().await;
-        let Some(deadline) = links[0].transport.poll_timeout() else {
-            return;
-        };
-        tokio::select! {
-            () = tokio::time::sleep_until(clock.to_tokio(deadline)) => {}
-            (_, inbound) = next_datagram(&mut links) => {
-                links[0].feed(Some(inbound), clock.now());
-            }
-        }
-    }
-}
-
-impl Host {
-    /// Gives a link to the session that its hello names, or gives it back with the reason.
-    fn admit(
-        &self,
-        link: Link,
-        control: StreamId,
-        hello: Hello,
-    ) -> Result<(), (Link, RejectReason)> {
-        let session = hello.session;
-        let known = lock(&self.registry.0).get(&session).cloned();
-        match known {
-            Some(shared) => resume(&shared, link, control, hello),
-            None => self.begin(link, control, hello),
-        }
-    }
-
-    fn begin(
-        &self,
-        link: Link,
-        control: StreamId,
-        hello: Hello,
-    ) -> Result<(), (Link, RejectReason)> {
-        let busy = RejectReason::Busy {
-            retry_after_ms: 1000,
-        };
-        let Ok(permit) = self.accept.try_reserve() else {
-            return Err((link, busy));
-        };
-        let Ok(seeds) = seeds() else {
-            return Err((link, busy));
-        };
-        let inner = &self.client.inner;
-        let (config, now, session) = (inner.config.clone(), inner.clock.now(), hello.session);
-        let machine = match ConnectionMachine::acceptor(config, link.id, control, hello, seeds, now)
-        {
-            Ok(machine) => machine,
-            Err(reason) => return Err((link, reason)),
-        };
-        let shared = Shared::new(self.client.next_connection(), machine, inner.clock);
-        lock(&shared.core).handovers.push(link);
-        lock(&self.registry.0).insert(session, Arc::clone(&shared));
-        let connection = shared.id;
-        let _ = self
-            .events
-            .send(DurableServiceEvent::Connection { connection });
-        let (registry, events) = (self.registry.clone(), self.events.clone());
-        let driver = Driver::new(Arc::clone(&shared), None);
-        tokio::spawn(async move {
-            driver.run().await;
-            lock(&registry.0).remove(&session);
-            let _ = events.send(DurableServiceEvent::Disconnection { connection });
-        });
-        permit.send(DurableConnection::new(shared, None));
-        Ok(())
-    }
-}
-
-/// Moves a living session to a new link.
-fn resume(
-    shared: &Shared,
-    link: Link,
-    control: StreamId,
-    hello: Hello,
-) -> Result<(), (Link, RejectReason)> {
-    let mut core = lock(&shared.core);
-    let now = shared.clock.now();
-    // Under one lock with the driver's turn: the welcome finds its link.
-    match core.machine.handle_hello(link.id, control, hello, now) {
-        Ok(()) => core.handovers.push(link),
-        Err(reason) => return Err((link, reason)),
-    }
-    drop(core);
-    shared.wake.notify_one();
-    Ok(())
-}
-
 /// How long a request for answers stays open on the server.
 const WAIT: Duration = Duration::from_secs(25);
 /// What servers grant if nothing was asked for.
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
-/// A dialer that has answered says hello within this time or never.
-const GREETING_TIME: Duration = Duration::from_secs(20);
-/// Links that have not said hello yet; more are turned away, so that they cannot exhaust memory.
-const GREETINGS_MAX: usize = 256;
-/// A dialer says hello again after its session was refused, and that is that.
-const REFUSALS_MAX: u32 = 2;
