@@ -113,6 +113,14 @@ impl Liveness {
         id
     }
 
+    /// Something was sent that the peer does not answer by itself: a ping to find out whether it
+    /// arrives, if the peer has been silent for long enough to wonder.
+    pub fn on_sent_unanswered(&mut self, now: Instant) -> Option<u32> {
+        let wonder = self.state == State::Quiet
+            && now.saturating_since(self.heard_at) >= self.config.silence_min;
+        wonder.then(|| self.start_ping(now))
+    }
+
     /// The peer answered ping `id`. One that was not the last sent is ignored.
     pub fn on_pong(&mut self, id: u32, now: Instant) {
         if let Some((sent, at)) = self.ping
@@ -259,6 +267,14 @@ mod tests {
             l.poll_timeout(),
             Some(Deadline::new(at(8400), DeadlineReason::Silence))
         );
+    }
+
+    #[test]
+    fn what_needs_no_answer_is_followed_by_a_ping_after_a_silence() {
+        let mut l = liveness();
+        assert_eq!(l.on_sent_unanswered(at(499)), None);
+        assert_eq!(l.on_sent_unanswered(at(500)), Some(0));
+        assert_eq!(l.on_sent_unanswered(at(501)), None, "one is on its way");
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub struct LossyInbox {
     next: Seq,
     received: u64,
     overflowed: u64,
+    sender: Sender,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Active,
+    Done,
 }
 
 impl LossyInbox {
@@ -35,6 +42,7 @@ impl LossyInbox {
             next: Seq::ZERO,
             received: 0,
             overflowed: 0,
+            sender: Sender::Active,
         }
     }
 
@@ -87,6 +95,16 @@ impl LossyInbox {
     pub fn on_message(&mut self, message: Message) {
         let cost = fragment_cost(message.len());
         self.deliver(Delivery::Message(message), cost);
+    }
+
+    /// The sender is done. What is still on its way is lost like anything else here.
+    pub fn on_end(&mut self) {
+        self.sender = Sender::Done;
+    }
+
+    /// Whether the sender is done.
+    pub fn has_ended(&self) -> bool {
+        self.sender == Sender::Done
     }
 
     /// A new link begins: what is incomplete stays so.
@@ -144,6 +162,7 @@ impl LossyInbox {
     pub fn reset(&mut self) {
         self.reassembly.clear();
         (self.next, self.received) = (Seq::ZERO, 0);
+        self.sender = Sender::Active;
     }
 
     /// How many messages and gaps wait for the application.

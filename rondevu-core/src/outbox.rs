@@ -540,6 +540,14 @@ impl Outbox {
         self.sent.is_empty() && self.queue.is_empty() && self.lost == 0
     }
 
+    /// The size of the largest fragment that may have to be sent again, in bytes: replays cut in the
+    /// same places, so a link must carry it.
+    pub fn largest_numbered_fragment(&self) -> usize {
+        let sizes = self.sent.iter();
+        let sizes = sizes.map(|entry| entry.fragment_bytes.min(entry.payload_len()));
+        sizes.max().unwrap_or(0)
+    }
+
     /// Messages that were not handed to a link yet.
     pub fn queue_len(&self) -> usize {
         self.queue.len()
@@ -553,6 +561,11 @@ impl Outbox {
     /// When the oldest queued message will have waited too long.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.queue.next_expiry()
+    }
+
+    /// The most cost that is ever unacknowledged.
+    pub fn outstanding_max(&self) -> u64 {
+        self.outstanding_max
     }
 
     /// The limits of the queue.
