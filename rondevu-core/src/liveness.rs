@@ -164,12 +164,11 @@ impl Liveness {
     }
 
     fn patience(&self) -> Duration {
-        let round_trip = self
-            .round_trip
-            .map_or(Duration::ZERO, |r| r.smoothed + r.variation);
-        self.config
-            .silence_min
-            .max(round_trip * self.config.silence_round_trips)
+        let measured = match self.round_trip {
+            Some(r) => (r.smoothed + r.variation) * self.config.silence_round_trips,
+            None => UNMEASURED_PATIENCE,
+        };
+        self.config.silence_min.max(measured)
     }
 
     /// Says what is due, if anything is.
@@ -198,6 +197,9 @@ impl Liveness {
     }
 }
 
+/// Before the first round trip was measured the path may be a slow one.
+const UNMEASURED_PATIENCE: Duration = Duration::from_secs(2);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,8 +208,26 @@ mod tests {
         Instant::from_origin(Duration::from_millis(ms))
     }
 
+    /// On a fast path.
     fn liveness() -> Liveness {
+        let mut liveness = unmeasured();
+        liveness.round_trip = Some(RoundTrip {
+            smoothed: Duration::from_millis(20),
+            variation: Duration::ZERO,
+        });
+        liveness
+    }
+
+    fn unmeasured() -> Liveness {
         Liveness::new(LivenessConfig::default(), at(0))
+    }
+
+    #[test]
+    fn a_path_that_was_not_measured_yet_is_given_more_time() {
+        let mut l = unmeasured();
+        l.start_ping(at(0));
+        assert_eq!(l.handle_timeout(at(1999)), None);
+        assert_eq!(l.handle_timeout(at(2000)), Some(LivenessTimeout::Suspect));
     }
 
     #[test]
@@ -257,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_slow_path_is_given_several_round_trips() {
-        let mut l = liveness();
+        let mut l = unmeasured();
         l.handle_timeout(at(5000));
         l.on_pong(0, at(5400));
         l.on_heard(false, at(5400));
@@ -279,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_pong_that_nobody_asked_for_measures_nothing() {
-        let mut l = liveness();
+        let mut l = unmeasured();
         l.on_pong(7, at(10));
         assert_eq!(l.round_trip_time(), None);
     }

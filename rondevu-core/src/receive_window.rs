@@ -81,7 +81,12 @@ impl ReceiveWindow {
     pub(crate) fn on_taken(&mut self, waiting: u64) {
         // Tells a sender that was held back; one with enough credit need not hear of each message.
         let allowed = self.received.saturating_add(self.credit(waiting));
-        if allowed.saturating_sub(self.told.allowed) >= (self.size / 2).max(1) {
+        let grown = allowed.saturating_sub(self.told.allowed);
+        // What the sender has left may be too little for its next fragment, and nothing else would
+        // ever tell it of the rest.
+        let left = self.told.allowed.saturating_sub(self.received);
+        let drained = waiting == 0 && grown > 0 && left <= self.size / 4 * 3;
+        if drained || grown >= (self.size / 2).max(1) {
             self.ack = AckTimer::Now;
         }
     }

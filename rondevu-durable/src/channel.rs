@@ -34,6 +34,7 @@ pub struct ChannelMachine {
     sending: Sending,
     fin_ack: FinAck,
     stream: Stream,
+    fame: Fame,
     message_bytes_max: u64,
     low_threshold: usize,
     events: VecDeque<ChannelEvent>,
@@ -66,6 +67,14 @@ enum FinAck {
     NotOwed,
     /// As soon as everything before the end has come.
     Owed,
+}
+
+/// Whether the peer has shown that it knows the channel: by creating it, by naming it in a greeting or
+/// by sending something on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fame {
+    Doubtful,
+    KnownToPeer,
 }
 
 /// The channel's stream on the present link.
@@ -146,7 +155,7 @@ impl ChannelMachine {
             ..channel.queue
         };
         let fragment_bytes = connection.fragment_bytes_max() as usize;
-        let window = connection.window_bytes;
+        let window = connection.window();
         Self {
             id,
             label,
@@ -159,6 +168,7 @@ impl ChannelMachine {
             sending: Sending::Open,
             fin_ack: FinAck::NotOwed,
             stream: Stream::Detached,
+            fame: Fame::Doubtful,
             message_bytes_max: connection.message_bytes_max,
             low_threshold: 0,
             events: VecDeque::new(),
@@ -242,6 +252,11 @@ impl ChannelMachine {
 
     // ---- what the connection tells ----
 
+    /// The peer has named the channel.
+    pub(crate) fn on_known_to_peer(&mut self) {
+        self.fame = Fame::KnownToPeer;
+    }
+
     /// What this link and this peer take.
     pub(crate) fn limit(&mut self, fragment_bytes: usize, message_bytes_max: u64) {
         self.outbox.limit(fragment_bytes, message_bytes_max);
@@ -320,6 +335,7 @@ impl ChannelMachine {
                 }
             }
         }
+        self.fame = Fame::KnownToPeer;
         let dropped = self.receiving.take_overflowed();
         if dropped > 0 {
             self.events
@@ -404,6 +420,7 @@ impl ChannelMachine {
     /// The peer has lost its memory: the channel begins anew in a new session.
     pub(crate) fn on_session_reset(&mut self) -> Unconfirmed {
         self.on_detach();
+        self.fame = Fame::Doubtful;
         self.receiving.reset();
         if self.sending == Sending::Finished {
             self.sending = Sending::Finishing { announced: false };
@@ -566,21 +583,31 @@ impl ChannelMachine {
 
     // ---- looks ----
 
-    /// What was received, for a greeting.
-    pub(crate) fn cursor(&mut self) -> Cursor {
+    /// What was received, for a greeting in which the channel has the id `wire`.
+    pub(crate) fn cursor(&mut self, wire: ChannelId) -> Cursor {
         let (recv_next, credit) = self.receiving.cursor();
-        self.cursor_at(recv_next, credit)
+        self.cursor_at(wire, recv_next, credit)
     }
 
     /// The cursor of this channel in a session that has not begun.
-    pub(crate) fn cursor_at(&self, recv_next: Seq, credit: u64) -> Cursor {
+    pub(crate) fn cursor_at(&self, wire: ChannelId, recv_next: Seq, credit: u64) -> Cursor {
         Cursor {
-            channel: self.id,
+            channel: wire,
             label: self.label.clone(),
             options: self.options,
             recv_next,
             credit,
         }
+    }
+
+    /// Whether the peer has shown that it knows the channel.
+    pub(crate) fn is_known_to_peer(&self) -> bool {
+        self.fame == Fame::KnownToPeer
+    }
+
+    /// Whether this side can still send.
+    pub fn is_sending(&self) -> bool {
+        self.sending == Sending::Open
     }
 
     /// Whether the peer owes an answer on the present link.

@@ -40,14 +40,16 @@ pub struct ConnectionConfig {
     pub resume_window: Duration,
     /// When a silent link becomes suspect.
     pub liveness: LivenessConfig,
-    /// How many received bytes may wait for the application on each channel. Default 1 MiB.
+    /// How many received bytes may wait for the application on each channel. At least 1 KiB. Default
+    /// 1 MiB.
     pub window_bytes: u64,
     /// The largest message, either way. Default 16 MiB.
     pub message_bytes_max: u64,
-    /// Messages above this size travel in fragments, or above what the link carries if that is
-    /// less. At least 64. Default 16 KiB, where WebRTC's SCTP is fastest.
+    /// Messages above this size travel in fragments, or above what the link carries or three quarters
+    /// of the smaller window if that is less. At least 64. Default 16 KiB, where WebRTC's SCTP is fastest.
     pub fragment_bytes: u32,
-    /// How many channels a connection may have at once. Default 128.
+    /// How many channels each side may have open that it created; the smaller of both sides' settings
+    /// counts. Default 128.
     pub channels_max: usize,
     /// What happens to unconfirmed messages when the peer has lost its memory of the session.
     pub session_loss: SessionLoss,
@@ -92,8 +94,14 @@ impl ConnectionConfig {
         Limits {
             fragment_bytes_max: self.fragment_bytes_max(),
             message_bytes_max: self.message_bytes_max,
-            window_bytes: self.window_bytes,
+            window_bytes: self.window(),
+            channels_max: u32::try_from(self.channels_max).unwrap_or(u32::MAX),
         }
+    }
+
+    /// `window_bytes` within what makes sense.
+    pub(crate) fn window(&self) -> u64 {
+        self.window_bytes.max(WINDOW_BYTES_MIN)
     }
 
     /// `fragment_bytes` within what makes sense: smaller ones would be mostly headers.
@@ -160,3 +168,5 @@ pub enum HalfOpen {
 
 /// Below this a message would take more memory for its fragments than for its content.
 const FRAGMENT_BYTES_MIN: u32 = 64;
+/// A few of the smallest fragments.
+const WINDOW_BYTES_MIN: u64 = 1024;

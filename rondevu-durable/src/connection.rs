@@ -24,6 +24,7 @@ use rondevu_core::{
 pub use self::attach::Arrival;
 pub use self::peer::{Durability, RequiredProof, Trust};
 use self::peer::{Peer, PeerMemory};
+use self::streams::Opener;
 use crate::channel::ChannelMachine;
 use crate::config::{ChannelConfig, ConnectionConfig};
 use crate::error::{ChannelError, ConnectionClosed, ConnectionFailure, ProtocolViolation};
@@ -53,6 +54,9 @@ pub struct ConnectionMachine {
     next_channel: u32,
     /// The number of the next channel of a peer that does not number.
     next_plain: u32,
+    /// What is added to the ids of the peer's channels: a peer that has lost its memory uses them
+    /// again, while the application still holds the channels of the session before.
+    peer_ids_base: u32,
     seen: IdSet,
     live: Option<LiveLink>,
     attempt: Option<Attempt>,
@@ -67,6 +71,8 @@ pub struct ConnectionMachine {
     resume_by: Option<Instant>,
     /// When closing stops waiting for the peer.
     close_by: Option<Instant>,
+    /// What closing will say when nothing is left to confirm.
+    close_reason: ConnectionClosed,
     last_failure: String,
     last_served: ChannelId,
     rng: fastrand::Rng,
@@ -318,6 +324,7 @@ impl ConnectionMachine {
                 Role::Acceptor => 1,
             },
             next_plain: 0,
+            peer_ids_base: 0,
             seen: IdSet::default(),
             live: None,
             attempt: None,
@@ -328,6 +335,7 @@ impl ConnectionMachine {
             connect_by: None,
             resume_by: None,
             close_by: None,
+            close_reason: ConnectionClosed::Local,
             last_failure: String::from("no attempt was made"),
             last_served: ChannelId(u32::MAX),
             rng: fastrand::Rng::with_seed(seeds.rng ^ 0x5eed),
@@ -392,10 +400,13 @@ impl ConnectionMachine {
         if label.len() > LABEL_LEN_MAX {
             return Err(ChannelError::LabelTooLong { len: label.len() });
         }
-        if self.channels.len() >= self.config.channels_max || self.next_channel > u32::MAX - 2 {
-            return Err(ChannelError::TooMany {
-                max: self.config.channels_max,
-            });
+        let peers = self.peer.memory.map(|peer| peer.limits.channels_max);
+        let max = self
+            .config
+            .channels_max
+            .min(peers.unwrap_or(u32::MAX) as usize);
+        if self.open_channels(Opener::Us) >= max || self.next_channel > u32::MAX - 2 {
+            return Err(ChannelError::TooMany { max });
         }
         match channel.options.reliability {
             Reliability::MaxPacketLifetime(lifetime) if lifetime > PACKET_LIFETIME_MAX => {
@@ -435,7 +446,7 @@ impl ConnectionMachine {
                 || (settled && (channel.is_drained() || !waits_for_peer))
         });
         if done {
-            self.end_with_bye(ByeReason::Closed, ConnectionClosed::Local);
+            self.end_with_bye(ByeReason::Closed, self.close_reason);
         }
     }
 

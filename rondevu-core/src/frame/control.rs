@@ -108,6 +108,8 @@ pub struct Limits {
     pub message_bytes_max: u64,
     /// The credit of a channel on which nothing was received yet, in bytes.
     pub window_bytes: u64,
+    /// How many channels the other side may have open that it created.
+    pub channels_max: u32,
 }
 
 /// What a side has received on one channel.

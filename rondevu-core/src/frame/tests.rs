@@ -120,6 +120,7 @@ fn any_hello() -> impl Strategy<Value = Hello> {
                 fragment_bytes_max: 16384,
                 message_bytes_max: numbers[0],
                 window_bytes: numbers[1],
+                channels_max: generation,
             },
             channels,
             nonce: [7; 16],

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-use rondevu_core::frame::{ChannelFrame, Cursor};
+use rondevu_core::frame::{ChannelFrame, ControlFrame, Cursor, FRAGMENT_OVERHEAD};
 use rondevu_core::{
     ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkId, LinkInfo, Liveness,
     Seq, StreamId,
 };
 
+use super::streams::{Opener, wire_id};
 use super::{ConnectionEvent, ConnectionMachine, LinkKind, LiveLink, Retry, SessionLink};
-use crate::channel::ChannelMachine;
 use crate::error::ProtocolViolation;
 
 /// A link on which a hello has come.
@@ -26,9 +26,14 @@ pub struct Arrival {
 
 impl ConnectionMachine {
     pub(super) fn cursors(&mut self) -> Vec<Cursor> {
+        let base = self.peer_ids_base;
+        let own = self.own_parity();
         let open = self.channels.values_mut();
         open.filter(|channel| channel.state() != DurableChannelState::Closed)
-            .map(ChannelMachine::cursor)
+            .map(|channel| {
+                let wire = wire_id(channel.id(), own, base);
+                channel.cursor(wire)
+            })
             .collect()
     }
 
@@ -40,9 +45,9 @@ impl ConnectionMachine {
         announced: Option<&[Cursor]>,
         now: Instant,
     ) -> Result<(), ProtocolViolation> {
-        let mentioned: Vec<ChannelId> = cursors.iter().map(|cursor| cursor.channel).collect();
+        let mut mentioned = Vec::with_capacity(cursors.len());
         for cursor in cursors {
-            self.attach_channel(cursor, &arrival.info)?;
+            mentioned.extend(self.attach_channel(cursor, &arrival.info)?);
         }
         self.settle_unmentioned(&mentioned, announced, &arrival.info);
         self.live = Some(LiveLink {
@@ -72,18 +77,36 @@ impl ConnectionMachine {
         });
     }
 
-    fn attach_channel(&mut self, cursor: Cursor, info: &LinkInfo) -> Result<(), ProtocolViolation> {
-        let id = cursor.channel;
+    /// The greeting is over on this side. A ping tells the peer so, and measures the round trip.
+    pub(super) fn end_greeting(&mut self, now: Instant) {
+        if let Some(live) = &mut self.live {
+            let link = live.id;
+            if let Some(session) = live.session_mut() {
+                session.confirmed = true;
+                let (control, id) = (session.control, session.liveness.start_ping(now));
+                self.transmit_control(link, control, &ControlFrame::Ping { id });
+            }
+        }
+        self.request_streams();
+    }
+
+    /// The channel that a cursor names; none if it has ended here, or if the peer has too many.
+    fn attach_channel(
+        &mut self,
+        cursor: Cursor,
+        info: &LinkInfo,
+    ) -> Result<Option<ChannelId>, ProtocolViolation> {
+        let id = self.local_id(cursor.channel)?;
         if !self.channels.contains_key(&id) {
-            if self.is_own(id) || self.seen.contains(id.0 / 2) {
-                // It has ended here.
-                return Ok(());
+            let over = self.is_own(id) || self.seen.contains(cursor.channel.0 / 2);
+            if over || self.open_channels(Opener::Peer) >= self.config.channels_max {
+                return Ok(None);
             }
             self.create_incoming(id, cursor.label, cursor.options)?;
         }
         let (fragment, message) = self.bytes_max(info);
         let Some(channel) = self.channels.get_mut(&id) else {
-            return Ok(());
+            return Ok(None);
         };
         if channel.options() != cursor.options {
             return Err(ProtocolViolation::Greeting);
@@ -92,21 +115,24 @@ impl ConnectionMachine {
             return Err(ProtocolViolation::LinkTooNarrow);
         }
         channel.on_attach(cursor.recv_next, cursor.credit)?;
+        channel.on_known_to_peer();
         channel.limit(fragment, message);
-        Ok(())
+        Ok(Some(id))
     }
 
     /// The largest fragment and the largest message for this link and this peer.
     fn bytes_max(&self, info: &LinkInfo) -> (usize, u64) {
         let own = self.config.fragment_bytes_max() as usize;
         let link = payload_bytes_max(info);
-        match self.peer.memory {
-            None => (own.min(link), self.config.message_bytes_max),
-            Some(peer) => {
-                let fragment = own.min(peer.limits.fragment_bytes_max as usize).min(link);
-                (fragment, peer.limits.message_bytes_max)
-            }
-        }
+        let Some(peer) = self.peer.memory.map(|peer| peer.limits) else {
+            return (own.min(link), self.config.message_bytes_max);
+        };
+        // A fragment that costs more than the window could never be sent.
+        let window = self.config.window().min(peer.window_bytes) / 4 * 3;
+        let payload = window.saturating_sub(FRAGMENT_OVERHEAD).max(1);
+        let payload = usize::try_from(payload).unwrap_or(usize::MAX);
+        let fragment = own.min(peer.fragment_bytes_max as usize).min(link);
+        (fragment.min(payload), peer.message_bytes_max)
     }
 
     /// Attaches a channel that no greeting has mentioned.
@@ -129,21 +155,28 @@ impl ConnectionMachine {
         announced: Option<&[Cursor]>,
         info: &LinkInfo,
     ) {
+        let announced: Option<Vec<ChannelId>> = announced.map(|cursors| {
+            let ids = cursors.iter().map(|cursor| cursor.channel);
+            ids.filter_map(|wire| self.local_id(wire).ok()).collect()
+        });
         let all: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in all.into_iter().filter(|id| !mentioned.contains(id)) {
             let Some(channel) = self.channels.get_mut(&id) else {
                 continue;
             };
-            let known_to_peer = match announced {
+            let fresh = channel.state() == DurableChannelState::Connecting;
+            let known_to_peer = match &announced {
                 // The dialer: the acceptor answers to each channel of the hello that it still has.
-                Some(announced) => announced.iter().any(|cursor| cursor.channel == id),
-                // The acceptor: the dialer mentions each channel that it still has.
-                None => channel.state() != DurableChannelState::Connecting,
+                Some(announced) => announced.contains(&id),
+                // The acceptor: the dialer mentions each channel that it still has. The stream of
+                // one that was opened lately may never have reached it.
+                None => channel.is_known_to_peer(),
             };
-            if known_to_peer {
-                channel.on_forgotten_by_peer();
-            } else {
-                self.attach_new(id, info);
+            match (known_to_peer, fresh) {
+                (false, _) => self.attach_new(id, info),
+                (true, false) => channel.on_forgotten_by_peer(),
+                // The peer has too many channels to take it.
+                (true, true) => channel.close(),
             }
         }
     }

@@ -10,8 +10,8 @@ use rondevu_core::frame::{
 };
 use rondevu_core::proof::{hello_transcript, welcome_transcript};
 use rondevu_core::{
-    DurableChannelState, Generation, IdSet, Incarnation, Instant, LinkEvent, LinkId, LinkInfo,
-    OpenedBy, RejectReason, Seq, SessionId, StreamId, Unconfirmed,
+    DurableChannelState, Generation, Incarnation, Instant, LinkEvent, LinkId, LinkInfo, OpenedBy,
+    RejectReason, Seq, SessionId, StreamId, Unconfirmed,
 };
 
 use super::ladder::Urgency;
@@ -20,7 +20,9 @@ use super::{
     Purpose, Retry, Role, Seeds, Stage, Trust,
 };
 use crate::config::{ConnectionConfig, PlainPeers, SessionLoss};
-use crate::error::{ConnectionFailure, DialFailure, DialRetry, ProtocolViolation};
+use crate::error::{
+    ConnectionClosed, ConnectionFailure, DialFailure, DialRetry, ProtocolViolation,
+};
 
 impl ConnectionMachine {
     /// A dialer that has not dialed yet.
@@ -187,9 +189,9 @@ impl ConnectionMachine {
         own.map(|channel| {
             let credit = match channel.is_lossy() {
                 true => 0,
-                false => self.config.window_bytes,
+                false => self.config.window(),
             };
-            channel.cursor_at(Seq::ZERO, credit)
+            channel.cursor_at(channel.id(), Seq::ZERO, credit)
         })
         .collect()
     }
@@ -315,19 +317,6 @@ impl ConnectionMachine {
         Ok(key)
     }
 
-    /// Tells the acceptor that the greeting is over, and measures the round trip.
-    fn end_greeting(&mut self, now: Instant) {
-        if let Some(live) = &mut self.live {
-            let link = live.id;
-            if let Some(session) = live.session_mut() {
-                session.confirmed = true;
-                let (control, id) = (session.control, session.liveness.start_ping(now));
-                self.transmit_control(link, control, &ControlFrame::Ping { id });
-            }
-        }
-        self.request_streams();
-    }
-
     fn was_never_welcomed(&self) -> bool {
         self.peer.memory.is_none()
     }
@@ -360,7 +349,7 @@ impl ConnectionMachine {
         self.session = hello.session;
         self.incarnation = hello.incarnation;
         self.generation = hello.generation;
-        self.seen = IdSet::default();
+        self.retire_peer_ids();
         let mut unconfirmed = Unconfirmed::default();
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
@@ -368,13 +357,21 @@ impl ConnectionMachine {
             let Some(channel) = self.channels.get_mut(&id) else {
                 continue;
             };
-            unconfirmed += channel.on_session_reset();
             if !own {
                 // The acceptor created it and no longer knows of it.
+                unconfirmed += channel.outbox().unconfirmed();
                 channel.close();
-            } else if self.config.session_loss == SessionLoss::Drop {
+                continue;
+            }
+            unconfirmed += channel.on_session_reset();
+            if self.config.session_loss == SessionLoss::Drop {
                 channel.drop_unconfirmed();
             }
+        }
+        let dropped =
+            self.config.session_loss == SessionLoss::Drop && unconfirmed != Unconfirmed::default();
+        if dropped && self.close_by.is_some() {
+            self.close_reason = ConnectionClosed::LocalUnconfirmed;
         }
         self.touched.extend(self.channels.keys().copied());
         self.events

@@ -11,6 +11,7 @@ use rondevu_core::{
 };
 
 use super::ladder::Urgency;
+use super::streams::wire_id;
 use super::{
     Action, Attempt, ConnectionEvent, ConnectionMachine, LinkKind, Retry, Stage, Transmit,
 };
@@ -172,9 +173,11 @@ impl ConnectionMachine {
 
     /// The peer is done with a lossy channel.
     fn on_finish(&mut self, id: ChannelId) -> Result<(), ProtocolViolation> {
+        let id = self.local_id(id)?;
         let Some(channel) = self.lossy_channel(id)? else {
             return Ok(());
         };
+        channel.on_known_to_peer();
         channel.on_fin(Seq::ZERO)?;
         self.touched.push_back(id);
         Ok(())
@@ -182,6 +185,7 @@ impl ConnectionMachine {
 
     /// The peer knows that this side is done with a lossy channel.
     fn on_finished(&mut self, id: ChannelId) -> Result<(), ProtocolViolation> {
+        let id = self.local_id(id)?;
         let Some(channel) = self.lossy_channel(id)? else {
             return Ok(());
         };
@@ -218,7 +222,7 @@ impl ConnectionMachine {
         let healed = session.liveness.on_heard(owes, now);
         let first = !core::mem::replace(&mut session.confirmed, true);
         if first {
-            self.request_streams();
+            self.end_greeting(now);
         }
         if healed {
             self.on_healed(now);
@@ -374,13 +378,15 @@ impl ConnectionMachine {
     fn poll_finish(&mut self) -> Option<Transmit> {
         let live = self.live.as_ref()?;
         let (link, control) = (live.id, live.session()?.control);
+        let (own, base) = (self.own_parity(), self.peer_ids_base);
         let lossy = self.channels.values_mut().filter(|c| c.is_lossy());
         for channel in lossy.filter(|channel| channel.stream().is_some()) {
             let id = channel.id();
+            let wire = wire_id(id, own, base);
             let frame = if channel.take_fin_ack() {
-                ControlFrame::Finished { channel: id }
+                ControlFrame::Finished { channel: wire }
             } else if channel.take_fin().is_some() {
-                ControlFrame::Finish { channel: id }
+                ControlFrame::Finish { channel: wire }
             } else {
                 continue;
             };

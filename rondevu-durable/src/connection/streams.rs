@@ -6,16 +6,66 @@ use std::vec::Vec;
 use rondevu_core::frame::{
     ChannelOptions, LABEL_LEN_MAX, channel_protocol, parse_channel_protocol,
 };
-use rondevu_core::{ChannelId, DurableChannelState, LinkInfo, OpenedBy, StreamId, StreamOptions};
+use rondevu_core::{
+    ChannelId, DurableChannelState, IdSet, LinkInfo, OpenedBy, StreamId, StreamOptions,
+};
 
 use super::{Action, ConnectionEvent, ConnectionMachine, Durability, LinkKind, Role};
 use crate::channel::ChannelMachine;
 use crate::error::ProtocolViolation;
 
+/// Who created a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opener {
+    Us,
+    Peer,
+}
+
+/// The id of a channel in the session.
+pub(super) fn wire_id(id: ChannelId, own_parity: u32, peer_ids_base: u32) -> ChannelId {
+    match id.0 % 2 == own_parity {
+        true => id,
+        false => ChannelId(id.0.saturating_sub(peer_ids_base)),
+    }
+}
+
 impl ConnectionMachine {
+    pub(super) fn own_parity(&self) -> u32 {
+        match self.role {
+            Role::Dialer => 0,
+            Role::Acceptor => 1,
+        }
+    }
+
     pub(super) fn is_own(&self, id: ChannelId) -> bool {
-        let dialers = id.0.is_multiple_of(2);
-        dialers == (self.role == Role::Dialer)
+        id.0 % 2 == self.own_parity()
+    }
+
+    /// The id by which this side knows the channel that has the id `wire` in the session.
+    pub(super) fn local_id(&self, wire: ChannelId) -> Result<ChannelId, ProtocolViolation> {
+        if self.is_own(wire) {
+            return Ok(wire);
+        }
+        let local = wire.0.checked_add(self.peer_ids_base).map(ChannelId);
+        local.ok_or(ProtocolViolation::TooManyChannels)
+    }
+
+    /// From now on the peer's ids mean other channels than those that it has had.
+    pub(super) fn retire_peer_ids(&mut self) {
+        let peers = self.channels.keys().filter(|id| !self.is_own(**id));
+        if let Some(highest) = peers.max() {
+            self.peer_ids_base = (highest.0 - (highest.0 % 2)).saturating_add(2);
+        }
+        self.seen = IdSet::default();
+    }
+
+    /// How many channels are open that one side created.
+    pub(super) fn open_channels(&self, by: Opener) -> usize {
+        let open = self.channels.values().filter(|channel| {
+            self.is_own(channel.id()) == (by == Opener::Us)
+                && channel.state() != DurableChannelState::Closed
+        });
+        open.count()
     }
 
     /// Asks for the stream of a channel that this side created.
@@ -77,8 +127,9 @@ impl ConnectionMachine {
         &mut self,
         options: &StreamOptions,
     ) -> Result<Option<ChannelId>, ProtocolViolation> {
-        let id = parse_channel_protocol(&options.protocol);
-        let id = id.ok_or(ProtocolViolation::Unexpected)?;
+        let wire = parse_channel_protocol(&options.protocol);
+        let wire = wire.ok_or(ProtocolViolation::Unexpected)?;
+        let id = self.local_id(wire)?;
         let delivery = ChannelOptions {
             ordered: options.ordered,
             reliability: options.reliability,
@@ -86,7 +137,7 @@ impl ConnectionMachine {
         match self.channels.get(&id) {
             Some(channel) if channel.options() != delivery => Err(ProtocolViolation::Unexpected),
             Some(_) => Ok(Some(id)),
-            None if self.is_own(id) || self.seen.contains(id.0 / 2) => Ok(None),
+            None if self.is_own(id) || self.seen.contains(wire.0 / 2) => Ok(None),
             None => {
                 self.create_incoming(id, options.label.clone(), delivery)?;
                 if let Some(live) = &self.live {
@@ -95,6 +146,9 @@ impl ConnectionMachine {
                         message_bytes_max: live.message_bytes_max,
                     };
                     self.attach_new(id, &info);
+                }
+                if let Some(channel) = self.channels.get_mut(&id) {
+                    channel.on_known_to_peer();
                 }
                 Ok(Some(id))
             }
@@ -108,13 +162,17 @@ impl ConnectionMachine {
         label: String,
         options: ChannelOptions,
     ) -> Result<(), ProtocolViolation> {
-        if self.channels.len() >= self.config.channels_max
-            || self.seen.sparse_len() >= self.config.channels_max
+        // The news of a channel that has closed may still be on its way to the peer: twice as many
+        // as it was told are too many in any case.
+        let max = self.config.channels_max.saturating_mul(2);
+        if self.open_channels(Opener::Peer) >= max
+            || self.seen.sparse_len() >= max
             || label.len() > LABEL_LEN_MAX
         {
             return Err(ProtocolViolation::TooManyChannels);
         }
-        self.seen.insert(id.0 / 2);
+        let wire = wire_id(id, self.own_parity(), self.peer_ids_base);
+        self.seen.insert(wire.0 / 2);
         let config = self.config.incoming_channel;
         let mut channel = ChannelMachine::new(id, label, &config, options, &self.config);
         if self.close_by.is_some() {

@@ -223,6 +223,145 @@ fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
 }
 
 #[test]
+fn a_channel_of_the_acceptor_that_the_dialer_never_heard_of_survives_the_link() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let news = acceptors_channel(&mut pair);
+    assert!(pair.send(Role::Acceptor, news, "headline"));
+    pair.pump();
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    assert_eq!(pair.received(Role::Dialer), ["headline"]);
+}
+
+fn acceptors_channel(pair: &mut Pair) -> ChannelId {
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let config = ChannelConfig::default();
+    acceptor.open_channel("news", &config).unwrap()
+}
+
+#[test]
+fn a_channel_that_ends_with_its_session_says_what_may_have_arrived() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let news = acceptors_channel(&mut pair);
+    pair.settle();
+    pair.send(Role::Dialer, news, "on its way");
+    pair.pump();
+    pair.acceptor = None;
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    let channel = pair.dialer.channel_mut(news).unwrap();
+    let events: Vec<_> = core::iter::from_fn(|| channel.poll_event()).collect();
+    let unconfirmed = Unconfirmed {
+        undelivered: 0,
+        maybe_delivered: 1,
+    };
+    let closed = crate::ChannelEvent::Closed {
+        unconfirmed,
+        unread: 0,
+    };
+    assert_eq!(events.last(), Some(&closed));
+}
+
+#[test]
+fn a_restarted_acceptor_can_use_its_ids_again_while_the_old_channels_are_still_held() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let old = acceptors_channel(&mut pair);
+    pair.settle();
+    for restarts in 1..4 {
+        pair.acceptor = None;
+        pair.cut_all();
+        pair.wait(Duration::from_secs(20));
+        let news = acceptors_channel(&mut pair);
+        assert_eq!(news, old, "it knows nothing of the one before");
+        pair.send(Role::Acceptor, news, "again");
+        pair.settle();
+        assert_eq!(pair.received(Role::Dialer).len(), restarts);
+    }
+    assert_eq!(
+        pair.dialer.channels().count(),
+        4,
+        "each has a machine of its own"
+    );
+    pair.cut_all();
+    pair.wait(Duration::from_secs(20));
+    pair.send(Role::Acceptor, old, "resumed");
+    pair.settle();
+    assert_eq!(pair.received(Role::Dialer).last(), Some(&"resumed"));
+}
+
+#[test]
+fn a_channel_beyond_what_the_peer_takes_is_refused_alone() {
+    let few = ConnectionConfig {
+        channels_max: 2,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::new(ConnectionConfig::default());
+    pair.config = few;
+    let chats: Vec<_> = (0..4).map(|_| channel(&mut pair)).collect();
+    for chat in &chats {
+        pair.send(Role::Dialer, *chat, "x");
+    }
+    pair.settle();
+    assert_eq!(pair.received(Role::Acceptor).len(), 2);
+    let state = |id| pair.dialer.channel(id).unwrap().state();
+    assert_eq!(state(chats[0]), DurableChannelState::Open);
+    assert_eq!(state(chats[3]), DurableChannelState::Closed);
+    let refused = pair.dialer.open_channel("more", &ChannelConfig::default());
+    assert_eq!(refused, Err(ChannelError::TooMany { max: 2 }));
+    assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
+fn both_sides_can_open_as_many_channels_as_they_may_at_the_same_time() {
+    let few = ConnectionConfig {
+        channels_max: 3,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::connected(few);
+    for _ in 0..3 {
+        channel(&mut pair);
+        acceptors_channel(&mut pair);
+    }
+    pair.settle();
+    assert_eq!(pair.dialer.channels().count(), 6);
+    assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
+fn messages_larger_than_the_window_travel_whatever_the_fragment_size() {
+    let narrow = ConnectionConfig {
+        window_bytes: 1024,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::connected(narrow);
+    let chat = channel(&mut pair);
+    let text = "x".repeat(5000);
+    pair.send(Role::Dialer, chat, &text);
+    pair.wait(Duration::from_secs(5));
+    assert_eq!(pair.received(Role::Acceptor), [text.as_str()]);
+    assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
+fn a_close_whose_messages_a_reset_has_dropped_does_not_claim_that_they_arrived() {
+    let dropping = ConnectionConfig {
+        session_loss: crate::SessionLoss::Drop,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::connected(dropping);
+    let chat = channel(&mut pair);
+    pair.settle();
+    pair.cut_all();
+    pair.send(Role::Dialer, chat, "lost");
+    pair.acceptor = None;
+    pair.dialer.close(pair.now);
+    pair.wait(Duration::from_secs(4));
+    let reason = ConnectionClosed::LocalUnconfirmed;
+    let closed = |event: &ConnectionEvent| matches!(event, ConnectionEvent::Closed { reason: r, .. } if *r == reason);
+    assert!(pair.events.iter().any(closed), "{:?}", pair.events);
+}
+
+#[test]
 fn an_unknown_name_fails_the_first_attempt_at_once() {
     let mut dialer = dialer();
     dialer.connect(Instant::ORIGIN);

@@ -132,7 +132,7 @@ fn a_violation_in_a_resuming_hello_leaves_the_session_waiting_for_the_next() {
     pair.send(Role::Dialer, chat, "one");
     pair.wait(Duration::from_millis(100));
     let acceptor = pair.acceptor.as_mut().unwrap();
-    let mut cursor = acceptor.channel_mut(chat).unwrap().cursor();
+    let mut cursor = acceptor.channel_mut(chat).unwrap().cursor(chat);
     cursor.recv_next = rondevu_core::Seq(99);
     let hello = Hello {
         version: 1,
