@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod browser;
 mod ci;
 mod demo;
 mod deny;
@@ -53,6 +54,8 @@ enum Task {
     Bench,
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
+    /// Test the JavaScript module with node, then pages in Chromium against the program, in a network of their own.
+    Browser,
     /// Run all the checks a change must pass, the quick ones first, and print how long each took.
     Ci {
         /// Go on after a failed step, to see all that is wrong in one run.
@@ -84,6 +87,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Deny => deny::run(),
         Task::Bench => bench::run(),
         Task::Demo => demo::run(),
+        Task::Browser => browser::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
     }
