@@ -15,34 +15,12 @@
 import { DurableChannel, asNumber } from './channel.js';
 import * as frames from './frames.js';
 import { ProtocolViolation } from './frames.js';
+import { IdSet } from './id_set.js';
 import { Link } from './link.js';
 import { Backoff, Liveness } from './liveness.js';
+import { DEFAULTS } from './options.js';
 import * as proof from './proof.js';
 
-const DEFAULTS = {
-  /** How long the first connection may take, all attempts together. */
-  connectionTimeoutMs: 30_000,
-  /** How long one attempt may take. */
-  attemptTimeoutMs: 10_000,
-  /** How long closing waits for the peer to confirm what was sent. */
-  closeTimeoutMs: 5_000,
-  /** Up to so long the first attempt after a lost link waits, lest all peers come back at once. */
-  reconnectSpreadMs: 250,
-  /** Delays between attempts, see `Backoff`. */
-  backoff: {},
-  /** What may wait for the application on each channel. */
-  windowBytes: 1024 * 1024,
-  /** The largest message, either way. */
-  messageBytesMax: 16 * 1024 * 1024,
-  /** Larger messages travel in fragments. */
-  fragmentBytesMax: 16 * 1024,
-  /** What may wait to be sent on each channel. */
-  queueBytesMax: 16 * 1024 * 1024,
-  /** How many channels each side may have open that it created. */
-  channelsMax: 128,
-  /** Unconfirmed messages when the peer has lost its memory: `'resend'` or `'drop'`. */
-  sessionLoss: 'resend',
-};
 /** Room for an acknowledgement and an end beside a full fragment. */
 const FEW_FRAMES_BYTES = 32;
 const BYE_LIMIT_MS = 1_000;
@@ -112,8 +90,9 @@ export class DurableConnection extends EventTarget {
 
   /** Resolves when the first link carries the session. Rejects if it comes to an end instead. */
   async connected() {
+    if (this.state === 'connected') return this;
     const ending = await Promise.race([this.#settled, when(this, 'connected')]);
-    if (ending?.error) throw ending.error;
+    if (ending) throw ending.error ?? new ConnectionError('the connection was closed');
     return this;
   }
 
@@ -417,21 +396,15 @@ export class DurableConnection extends EventTarget {
 
   /** The key that the welcome proves, or `null` if it proves none and need not. */
   async #checkProof({ link, greeting }, welcome) {
-    const required = this.#provedKey ?? this.#requiredKey;
     const { fingerprints } = link;
-    let isRight = null;
-    if (welcome.proof && fingerprints) {
-      const transcript = proof.welcomeTranscript(greeting.hello, welcome, fingerprints);
-      isRight = await proof.verify(welcome.proof, transcript);
+    const transcript = fingerprints && proof.welcomeTranscript(greeting.hello, welcome, fingerprints);
+    try {
+      return await proof.provedKey(welcome.proof, transcript, this.#provedKey ?? this.#requiredKey);
+    } catch (error) {
+      // A peer that was never trusted will not be on the next link.
+      if (!this.#peer) this.#end('failed', new ConnectionError(error.message, { cause: error }));
+      throw error;
     }
-    const publicKey = welcome.proof?.publicKey;
-    const isOther = required && publicKey && !proof.sameBytes(publicKey, required);
-    if (isRight === false || isOther || (required && !isRight)) {
-      const message = 'the peer does not prove the key that it must have';
-      if (!this.#peer) this.#end('failed', new ConnectionError(message));
-      throw new ProtocolViolation(message);
-    }
-    return isRight ? publicKey.slice() : null;
   }
 
   #onReject(attempt, { reason, retryAfterMs = 0 }) {
@@ -797,12 +770,12 @@ export class DurableConnection extends EventTarget {
       this.#attempt ? this.#attempt.giveUpAt : this.#retryAt,
       this.#live?.liveness.deadline,
       ...this.channels.map((channel) => channel.deadline),
-    ].filter((at) => at !== null && at !== undefined);
+    ];
     clearTimeout(this.#timer);
-    if (!deadlines.length) return;
     // What is due but waits for room in a stream is looked at when there is room.
-    const delayMs = Math.max(1, Math.min(...deadlines) - now);
-    this.#timer = setTimeout(() => this.#wake(), delayMs);
+    const later = deadlines.filter((at) => at > now);
+    if (!later.length) return;
+    this.#timer = setTimeout(() => this.#wake(), Math.max(1, Math.min(...later) - now));
   }
 }
 
@@ -824,24 +797,4 @@ function when(target, type) {
   return new Promise((resolve) => {
     target.addEventListener(type, () => resolve(), { once: true });
   });
-}
-
-/** Numbers that were used: all below a mark, and some above it. */
-class IdSet {
-  #below = 0;
-  #above = new Set();
-
-  has(id) {
-    return id < this.#below || this.#above.has(id);
-  }
-
-  add(id) {
-    this.#above.add(id);
-    for (; this.#above.delete(this.#below); this.#below += 1);
-  }
-
-  /** How many stand above the mark. */
-  get sparse() {
-    return this.#above.size;
-  }
 }

@@ -58,7 +58,9 @@ export class Inbox {
 
   /** The fragments from `from` up to `to` will never come. */
   onSkip({ from, to, messages }, now) {
-    if (to <= from) throw new ProtocolViolation('a skip covers nothing');
+    if (to <= from || !Number.isSafeInteger(to)) {
+      throw new ProtocolViolation('a skip covers nothing, or too much');
+    }
     if (!this.#expects(from)) return;
     this.#checkCredit((to - from) * fragmentCost(0));
     this.#runs.checkNeighbours(from, to, true, true);
@@ -69,7 +71,7 @@ export class Inbox {
       }
       this.#take(seq, fragmentCost(0), now);
     }
-    this.#deliver({ lost: messages, cost: fragmentCost(0) });
+    this.#deliver({ lost: Number(messages), cost: fragmentCost(0) });
   }
 
   /** The sender is done at `at`. */

@@ -7,7 +7,7 @@
  * @module proof
  */
 
-import { concat } from './frames.js';
+import { ProtocolViolation, concat } from './frames.js';
 
 const HELLO_CONTEXT = 'rondevu.session.v1 hello\0';
 const WELCOME_CONTEXT = 'rondevu.session.v1 welcome\0';
@@ -59,6 +59,19 @@ export async function verify({ publicKey, signature }, transcript) {
     return (await KeyPair.generate()) ? false : null;
   }
   return crypto.subtle.verify('Ed25519', key, signature, transcript);
+}
+
+/**
+ * The key that a peer proves, `null` if it proves none and need not. `required` is the key that it
+ * has to prove, or `null`. Rejects with a `ProtocolViolation` if the proof is wrong or missing.
+ */
+export async function provedKey(proof, transcript, required) {
+  const isRight = proof && transcript ? await verify(proof, transcript) : null;
+  const isOther = required && proof && !sameBytes(proof.publicKey, required);
+  if (isRight === false || isOther || (required && !isRight)) {
+    throw new ProtocolViolation('the peer does not prove the key that it must have');
+  }
+  return isRight ? proof.publicKey.slice() : null;
 }
 
 /** What the dialer signs. `fingerprints` are those of the dialer's end. */

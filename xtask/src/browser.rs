@@ -48,7 +48,9 @@ fn obstacle() -> Option<&'static str> {
 }
 
 fn in_own_network() -> Invocation {
-    let check = format!("{NETWORK} && exec target/debug/examples/browser_peer --udp {ADDRESS} --check {CHROMIUM}");
+    let check = format!(
+        "{NETWORK} && exec target/debug/examples/browser_peer --udp {ADDRESS} --check {CHROMIUM}"
+    );
     unshare().args(["sh", "-c", &check])
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use rondevu::core::MessageKind;
 use rondevu::{
     Cable, ChannelConfig, DurableChannel, DurableConnection, KeyPair, Rondevu, ServiceOptions,
 };
@@ -85,12 +86,16 @@ impl Peer {
     }
 }
 
-/// Echoes what comes on the channels of one connection.
+/// Answers what comes on the channels of one connection, as their labels ask for.
 async fn serve(connection: DurableConnection) {
     while let Some(channel) = connection.incoming_channel().await {
-        match channel.label().strip_prefix("call back ") {
-            Some(label) => call_back(&connection, label),
-            None => drop(tokio::spawn(echo(channel))),
+        let label = channel.label();
+        if let Some(label) = label.strip_prefix("call back ") {
+            call_back(&connection, label);
+        } else if label == "digest" {
+            tokio::spawn(digest(channel));
+        } else {
+            tokio::spawn(echo(channel));
         }
     }
 }
@@ -107,6 +112,28 @@ async fn echo(channel: DurableChannel) {
     while let Some(message) = channel.recv().await {
         if let Err(error) = channel.send(message).await {
             eprintln!("cannot echo: {error}");
+            return;
+        }
+    }
+}
+
+/// Says of each message what kind it is, how long, and what its FNV-1a hash is: a link may take more than
+/// it sends.
+async fn digest(channel: DurableChannel) {
+    while let Some(message) = channel.recv().await {
+        let kind = match message.kind() {
+            MessageKind::Text => "text",
+            MessageKind::Binary => "bytes",
+        };
+        let hash = message
+            .as_bytes()
+            .iter()
+            .fold(0x811c_9dc5_u32, |hash, byte| {
+                (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+            });
+        let digest = format!("{kind} {} {hash:x}", message.len());
+        if let Err(error) = channel.send(digest.as_str()).await {
+            eprintln!("cannot answer: {error}");
             return;
         }
     }

@@ -29,6 +29,11 @@ pub(crate) async fn dial(peer: &Peer, username: &str, service: &str) -> Result<V
     for channel in &incoming {
         let greeting = channel.recv().await;
         ensure!(greeting == Some(Message::from("hello from the page")));
+        let [_, largest] = both_kinds(LARGEST_INCOMING);
+        ensure!(
+            channel.recv().await == Some(largest),
+            "the largest message differs"
+        );
     }
     let ordered = open(&connection, "ordered", true)?;
     let unordered = open(&connection, "unordered", false)?;
@@ -76,5 +81,7 @@ fn both_kinds(size: usize) -> [Message; 2] {
     [Message::from(text.as_str()), Message::from(bytes)]
 }
 
-/// The last is the most that both sides advertise.
-const SIZES: [usize; 6] = [1, 1_000, 16_384, 65_536, 200_000, 262_144];
+/// The last is the most that the default transport sends.
+const SIZES: [usize; 6] = [1, 1_000, 16_384, 65_536, 100_000, 131_072];
+/// The most that the default transport takes.
+const LARGEST_INCOMING: usize = 262_144;

@@ -11,11 +11,11 @@ export function expect(condition, what) {
   if (!condition) throw new Error(what);
 }
 
-/** A text or bytes as something that can be compared and printed. */
+/** A text or bytes as something that can be compared and printed; the service's digest of it. */
 export function fingerprint(data) {
-  if (typeof data === 'string') return `text ${data.length} ${hash(new TextEncoder().encode(data))}`;
-  const bytes = new Uint8Array(data);
-  return `bytes ${bytes.length} ${hash(bytes)}`;
+  const isText = typeof data === 'string';
+  const bytes = isText ? new TextEncoder().encode(data) : new Uint8Array(data);
+  return `${isText ? 'text' : 'bytes'} ${bytes.length} ${hash(bytes)}`;
 }
 
 /** FNV-1a. */
