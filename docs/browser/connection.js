@@ -245,7 +245,7 @@ export class DurableConnection extends EventTarget {
       this.#wake();
     };
     attempt.link = new Link(this.#options.rtcConfiguration, {
-      opened: late((stream, byPeer) => this.#onOpened(attempt, stream, byPeer)),
+      opened: late((stream) => this.#onOpened(attempt, stream)),
       message: late((stream, bytes) => this.#onMessage(attempt, stream, bytes)),
       writable: () => this.#wake(),
       streamClosed: late((stream) => this.#onStreamClosed(attempt, stream)),
@@ -310,8 +310,8 @@ export class DurableConnection extends EventTarget {
   // ---- the greeting ----
 
   /** A stream is open. On an attempt's link it must be the control stream. */
-  #onOpened(attempt, stream, byPeer) {
-    if (this.#live?.link === attempt.link) return this.#onStreamOpened(stream, byPeer);
+  #onOpened(attempt, stream) {
+    if (this.#live?.link === attempt.link) return this.#onStreamOpened(stream);
     if (this.#attempt !== attempt || attempt.greeting) return;
     if (stream.label !== frames.CONTROL_LABEL || stream.protocol !== frames.CONTROL_PROTOCOL) {
       const message = 'the peer does not speak the session protocol: use RTCPeerConnection';
@@ -539,15 +539,15 @@ export class DurableConnection extends EventTarget {
   }
 
   /** A stream of the live link is open. */
-  #onStreamOpened(stream, byPeer) {
+  #onStreamOpened(stream) {
     const id = frames.parseChannelProtocol(stream.protocol);
     if (id === null) throw new ProtocolViolation('a stream that belongs to no channel');
     const isLossy = stream.maxRetransmits !== null || stream.maxPacketLifeTime !== null;
     let channel = this.#channels.get(id);
-    if (!channel && byPeer && !isOwn(id) && isLossy) return this.#refuse(id);
     if (!channel) {
       // One that has ended on this side.
-      if (!byPeer || isOwn(id) || this.#seen.has(id >> 1)) return;
+      if (isOwn(id) || this.#seen.has(id >> 1) || this.#refused.has(id)) return;
+      if (isLossy) return this.#refuse(id);
       channel = this.#enterIncoming({ id, label: stream.label, ordered: stream.ordered });
       this.#attachNew(channel);
       channel.isKnownToPeer = true;
@@ -590,6 +590,8 @@ export class DurableConnection extends EventTarget {
     if (live?.link !== attempt.link) return;
     if (!bytes) throw new ProtocolViolation('a text on a stream of the session');
     const now = performance.now();
+    // The first message may come before the news that the stream is open.
+    if (stream !== live.control && !live.streams.has(stream)) this.#onStreamOpened(stream);
     const channel = live.streams.get(stream);
     if (stream === live.control) {
       for (const frame of frames.decodeControl(bytes)) this.#onControlFrame(frame, now);
@@ -621,6 +623,8 @@ export class DurableConnection extends EventTarget {
   }
 
   #onChannelMessage(channel, stream, bytes, now) {
+    // What the peer sent before it learned that the channel has ended is of no interest.
+    if (channel.state === 'closed') return;
     const before = channel.bufferedAmount;
     channel.onMessage(bytes, now);
     if (channel.bufferedAmount < before) this.#backoff.onAck();

@@ -18,15 +18,13 @@ export class Link {
   #ending = new AbortController();
 
   /**
-   * `events` has `opened(stream, openedByPeer)`, `message(stream, bytes)`, `writable()`,
+   * `events` has `opened(stream)`, `message(stream, bytes)`, which may come first, `writable()`,
    * `streamClosed(stream)` and `closed(reason)`. None is called after `close`.
    */
   constructor(configuration, events) {
     this.#peerConnection = new RTCPeerConnection(configuration);
     this.#events = events;
-    this.#peerConnection.addEventListener('datachannel', ({ channel }) => {
-      this.#watch(channel, true);
-    });
+    this.#peerConnection.addEventListener('datachannel', ({ channel }) => this.#watch(channel));
     this.#peerConnection.addEventListener('connectionstatechange', () => {
       const state = this.#peerConnection.connectionState;
       if (state === 'failed' || state === 'closed') this.#tell('closed', `the path has ${state}`);
@@ -85,13 +83,13 @@ export class Link {
 
   /** Opens a stream. */
   open(label, options) {
-    this.#watch(this.#peerConnection.createDataChannel(label, options), false);
+    this.#watch(this.#peerConnection.createDataChannel(label, options));
   }
 
-  #watch(stream, openedByPeer) {
+  #watch(stream) {
     stream.binaryType = 'arraybuffer';
     stream.bufferedAmountLowThreshold = BUFFERED_BYTES_MAX / 2;
-    const opened = () => this.#tell('opened', stream, openedByPeer);
+    const opened = () => this.#tell('opened', stream);
     stream.addEventListener('message', ({ data }) => {
       const isBytes = data instanceof ArrayBuffer;
       this.#tell('message', stream, isBytes ? new Uint8Array(data) : null);
