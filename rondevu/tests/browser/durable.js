@@ -18,9 +18,10 @@ function connect(options = {}) {
 async function count(channel, isOver) {
   let sent = 0;
   const sending = (async () => {
-    for (; !isOver(); sent += 1) {
+    while (!isOver()) {
       channel.send(`${sent}`);
-      if (sent % 50 === 49) await sleep(5);
+      sent += 1;
+      if (sent % 50 === 0) await sleep(5);
     }
   })();
   for (let received = 0; !isOver() || received < sent; received += 1) {
