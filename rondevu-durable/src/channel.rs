@@ -450,6 +450,11 @@ impl ChannelMachine {
         &self.outbox
     }
 
+    /// Whether this side can still send.
+    pub fn is_sending(&self) -> bool {
+        self.sending == Sending::Open
+    }
+
     /// Whether the peer closed its direction and everything that it sent was received.
     pub fn has_peer_finished(&self) -> bool {
         self.inbox.has_ended()

@@ -10,6 +10,8 @@ mod config;
 mod connection;
 mod error;
 mod service;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use channel::{ChannelEvent, ChannelMachine};
 pub use config::{ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, SessionLoss};
