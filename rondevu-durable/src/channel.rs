@@ -30,6 +30,8 @@ pub struct ChannelMachine {
     sending: Sending,
     fin_ack_due: bool,
     stream: Stream,
+    /// Whether the peer has shown that it knows the channel.
+    is_known_to_peer: bool,
     message_bytes_max: u64,
     low_threshold: usize,
     events: VecDeque<ChannelEvent>,
@@ -112,6 +114,7 @@ impl ChannelMachine {
             sending: Sending::Open,
             fin_ack_due: false,
             stream: Stream::Detached,
+            is_known_to_peer: false,
             message_bytes_max: connection.message_bytes_max,
             low_threshold: 0,
             events: VecDeque::new(),
@@ -194,6 +197,11 @@ impl ChannelMachine {
         Ok(())
     }
 
+    /// The peer has named the channel.
+    pub(crate) fn on_known_to_peer(&mut self) {
+        self.is_known_to_peer = true;
+    }
+
     /// The peer takes no larger messages.
     pub(crate) fn limit_messages(&mut self, bytes_max: u64) {
         self.message_bytes_max = self.message_bytes_max.min(bytes_max);
@@ -222,6 +230,7 @@ impl ChannelMachine {
             let frame = ChannelFrame::decode(&mut payload)?;
             self.on_frame(frame, now)?;
         }
+        self.is_known_to_peer = true;
         self.close_if_done();
         Ok(())
     }
@@ -285,6 +294,7 @@ impl ChannelMachine {
     /// The peer has lost its memory: the channel begins anew in a new session.
     pub(crate) fn on_session_reset(&mut self) -> Unconfirmed {
         self.on_detach();
+        self.is_known_to_peer = false;
         self.inbox.reset();
         if self.sending == Sending::Finished {
             self.sending = Sending::Finishing { announced: false };
@@ -398,6 +408,12 @@ impl ChannelMachine {
             recv_next,
             credit,
         }
+    }
+
+    /// Whether the peer has shown that it knows the channel: it created it, named it in a greeting
+    /// or sent something on it.
+    pub(crate) fn is_known_to_peer(&self) -> bool {
+        self.is_known_to_peer
     }
 
     /// Whether the peer owes an answer on the present link.

@@ -425,7 +425,9 @@ impl ConnectionMachine {
             .collect();
         for id in own {
             if let Some(channel) = self.channels.remove(&id) {
-                self.request_stream(&channel);
+                if channel.state() != rondevu_core::DurableChannelState::Closed {
+                    self.request_stream(&channel);
+                }
                 self.channels.insert(id, channel);
             }
         }
@@ -451,6 +453,7 @@ impl ConnectionMachine {
             self.create_incoming(id, options.label, delivery)?;
             if let Some(mut channel) = self.channels.remove(&id) {
                 self.attach_new(&mut channel);
+                channel.on_known_to_peer();
                 self.channels.insert(id, channel);
             }
         }
@@ -524,6 +527,7 @@ impl ConnectionMachine {
             }
             if let Some(channel) = self.channels.get_mut(&id) {
                 channel.on_attach(cursor.recv_next, cursor.credit, fragment)?;
+                channel.on_known_to_peer();
                 channel.limit_messages(peer.limits.message_bytes_max);
             }
         }
@@ -559,12 +563,12 @@ impl ConnectionMachine {
             let Some(mut channel) = self.channels.remove(&id) else {
                 continue;
             };
-            let was_open = channel.state() != rondevu_core::DurableChannelState::Connecting;
             let known_to_peer = match announced {
                 // The dialer: the acceptor answers to each channel of the hello that it still has.
                 Some(announced) => announced.contains(&id),
-                // The acceptor: the dialer mentions each channel that it still has.
-                None => was_open,
+                // The acceptor: the dialer mentions each channel that it still has. The stream of one
+                // that was opened lately may never have reached it.
+                None => channel.is_known_to_peer(),
             };
             if known_to_peer {
                 channel.on_forgotten_by_peer();

@@ -547,6 +547,21 @@ fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
 }
 
 #[test]
+fn a_channel_of_the_acceptor_that_the_dialer_never_heard_of_survives_the_link() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let now = pair.now;
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let news = acceptor
+        .open_channel("news", &ChannelConfig::default(), now)
+        .unwrap();
+    assert!(pair.send(Role::Acceptor, news, "headline"));
+    pair.pump();
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    assert_eq!(pair.received(Role::Dialer), ["headline"]);
+}
+
+#[test]
 fn an_unknown_name_fails_the_first_attempt_at_once() {
     let mut dialer = ConnectionMachine::dialer(ConnectionConfig::default(), seeds(1));
     dialer.connect(Instant::ORIGIN);
