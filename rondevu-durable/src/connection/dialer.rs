@@ -321,11 +321,14 @@ impl ConnectionMachine {
             let Some(channel) = self.channels.get_mut(&id) else {
                 continue;
             };
-            unconfirmed += channel.on_session_reset();
             if !own {
                 // The acceptor created it and no longer knows of it.
+                unconfirmed += channel.outbox().unconfirmed();
                 channel.close();
-            } else if self.config.session_loss == SessionLoss::Drop {
+                continue;
+            }
+            unconfirmed += channel.on_session_reset();
+            if self.config.session_loss == SessionLoss::Drop {
                 channel.drop_unconfirmed();
             }
         }

@@ -562,6 +562,33 @@ fn a_channel_of_the_acceptor_that_the_dialer_never_heard_of_survives_the_link() 
 }
 
 #[test]
+fn a_channel_that_ends_with_its_session_says_what_may_have_arrived() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let now = pair.now;
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let news = acceptor
+        .open_channel("news", &ChannelConfig::default(), now)
+        .unwrap();
+    pair.settle();
+    pair.send(Role::Dialer, news, "on its way");
+    pair.pump();
+    pair.acceptor = None;
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    let channel = pair.dialer.channel_mut(news).unwrap();
+    let events: Vec<_> = core::iter::from_fn(|| channel.poll_event()).collect();
+    let unconfirmed = Unconfirmed {
+        undelivered: 0,
+        maybe_delivered: 1,
+    };
+    let closed = crate::ChannelEvent::Closed {
+        unconfirmed,
+        unread: 0,
+    };
+    assert_eq!(events.last(), Some(&closed));
+}
+
+#[test]
 fn an_unknown_name_fails_the_first_attempt_at_once() {
     let mut dialer = ConnectionMachine::dialer(ConnectionConfig::default(), seeds(1));
     dialer.connect(Instant::ORIGIN);
