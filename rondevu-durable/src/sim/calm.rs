@@ -139,6 +139,14 @@ impl<F: Fabric> World<F> {
                 return Some(format!("c{uid} is {}", machine.state()));
             }
         }
+        for uid in [pair.dialer, pair.acceptor] {
+            let conn = &self.conns[&uid];
+            let live = conn.machine.live_link();
+            let link = conn.links.iter().find(|link| Some(link.id) == live);
+            if !link.is_some_and(|link| self.fabric.is_healthy(link.end)) {
+                return Some(format!("c{uid} has a dead link and has not noticed"));
+            }
+        }
         if dialer.generation() != acceptor.generation() {
             return Some(format!("c{} has another generation than its peer", pair.dialer));
         }

@@ -133,6 +133,9 @@ pub trait Fabric: fmt::Debug {
     /// Whether the end still has something to do.
     fn is_alive(&self, end: EndId) -> bool;
 
+    /// Whether the link works in both directions, whatever its ends know.
+    fn is_healthy(&self, end: EndId) -> bool;
+
     /// Stops or lets go on a node: nothing is reported to one that sleeps.
     fn sleep(&mut self, node: Node, until: Option<Instant>);
 

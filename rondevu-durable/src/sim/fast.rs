@@ -512,6 +512,14 @@ impl Fabric for FastFabric {
         !self.ends[end.0 as usize].over
     }
 
+    fn is_healthy(&self, end: EndId) -> bool {
+        let works = |id: EndId| {
+            let end = &self.ends[id.0 as usize];
+            end.connected && !end.over && !end.dead && !self.is_holed(id)
+        };
+        works(end) && self.mate(end).is_some_and(works)
+    }
+
     fn sleep(&mut self, node: Node, until: Option<Instant>) {
         match until {
             Some(until) => self.asleep.insert(node, until),

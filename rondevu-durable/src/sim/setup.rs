@@ -105,7 +105,7 @@ impl Shared {
             window_bytes,
             message_bytes_max: self.message_bytes_max,
             fragment_bytes,
-            channels_max: [4, 128][rng.usize(..2)],
+            channels_max: 128,
             session_loss: [SessionLoss::Resend, SessionLoss::Resend, SessionLoss::Drop]
                 [rng.usize(..3)],
             first_attempt: [
