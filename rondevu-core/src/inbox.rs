@@ -319,7 +319,12 @@ impl Inbox {
         self.ready_cost -= cost;
         // Tells a sender that was held back; one with enough credit need not hear of each message.
         let allowed = self.received.saturating_add(self.credit());
-        if allowed.saturating_sub(self.told.allowed) >= (self.window / 2).max(1) {
+        let grown = allowed.saturating_sub(self.told.allowed);
+        // What is left of the credit may be too little for the sender's next fragment, and nothing
+        // else would ever tell it of the rest.
+        let left = self.told.allowed.saturating_sub(self.received);
+        let drained = self.ready.is_empty() && grown > 0 && left <= self.window / 4 * 3;
+        if drained || grown >= (self.window / 2).max(1) {
             self.ack = AckTimer::Now;
         }
         Some(delivery)

@@ -55,6 +55,19 @@ fn a_character_may_lie_across_two_fragments() {
 }
 
 #[test]
+fn a_sender_hears_of_all_the_credit_once_everything_was_taken() {
+    let mut inbox = inbox();
+    let payload = "x".repeat(100);
+    data(&mut inbox, 0, MessageEnd::Last, &payload).unwrap();
+    data(&mut inbox, 1, MessageEnd::Last, &payload).unwrap();
+    assert_eq!(inbox.poll_ack(NOW), Some((Seq(2), 672)));
+    inbox.pop();
+    assert_eq!(inbox.poll_ack(NOW), None);
+    inbox.pop();
+    assert_eq!(inbox.poll_ack(NOW), Some((Seq(2), 1000)));
+}
+
+#[test]
 fn a_duplicate_is_acknowledged_at_once_and_not_delivered() {
     let mut inbox = inbox();
     data(&mut inbox, 0, MessageEnd::Last, "a").unwrap();
