@@ -248,6 +248,11 @@ impl<F: Fabric> World<F> {
         let Some(id) = conn.channel(channel) else {
             return Ok(Effect::Nothing);
         };
+        let state = conn.machine.channel(id).map(|channel| channel.state());
+        if state == Some(DurableChannelState::Closed) {
+            // Nobody would be told how much is thrown away.
+            return Ok(Effect::Nothing);
+        }
         if reading == Reading::Slow {
             conn.discarding.insert(id);
         }
@@ -329,7 +334,7 @@ impl<F: Fabric> World<F> {
                     self.start_service()?;
                 } else {
                     self.asleep.remove(&Node::Service);
-                    self.fabric.sleep(Node::Service, None);
+                    self.fabric.wake(Node::Service, self.now);
                     self.kill_service()?;
                 }
             }
@@ -340,7 +345,7 @@ impl<F: Fabric> World<F> {
                     Some(uid) => {
                         note!(self, "dialer {dialer} is killed");
                         self.asleep.remove(&Node::Dialer(dialer));
-                        self.fabric.sleep(Node::Dialer(dialer), None);
+                        self.fabric.wake(Node::Dialer(dialer), self.now);
                         self.kill_conn(uid)?;
                     }
                 }
@@ -359,7 +364,7 @@ impl<F: Fabric> World<F> {
             return Ok(Effect::Nothing);
         }
         self.asleep.insert(node, until);
-        self.fabric.sleep(node, Some(until));
+        self.fabric.fall_asleep(node);
         Ok(Effect::Done)
     }
 

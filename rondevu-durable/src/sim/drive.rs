@@ -31,6 +31,10 @@ impl<F: Fabric> World<F> {
             let row = deadline_row(deadline.reason);
             self.coverage.count(Table::Deadlines, row, 0);
             conn.machine.handle_timeout(now);
+            note!(self, "c{uid} was woken for {:?}", deadline.reason);
+            let Some(conn) = self.conns.get_mut(&uid) else {
+                return Ok(());
+            };
             if let Some(deadline) = conn.machine.poll_timeout().filter(|d| d.at <= now) {
                 return broken("no deadline in the past", format!("c{uid}: {deadline:?}"));
             }
@@ -218,6 +222,7 @@ impl<F: Fabric> World<F> {
     fn transmit(&mut self, uid: Uid, transmit: Transmit) {
         let now = self.now;
         self.note_replays(uid, transmit.stream, &transmit.payload);
+        note!(self, "c{uid} writes {} bytes on {:?}", transmit.payload.len(), transmit.link);
         let Some(conn) = self.conns.get_mut(&uid) else {
             return;
         };
@@ -267,9 +272,16 @@ impl<F: Fabric> World<F> {
         while let Some(event) = conn.machine.poll_event() {
             events.push(event);
         }
-        let closing = self.hear_channels(uid)?;
+        let closed = self.hear_channels(uid)?;
+        let mut closing = Unconfirmed::default();
+        closed.iter().for_each(|(_, unconfirmed)| closing += *unconfirmed);
+        let is_reset = |event: &ConnectionEvent| matches!(event, ConnectionEvent::SessionReset { .. });
+        let has_reset = events.iter().any(is_reset);
         for event in events {
             self.on_connection_event(uid, event, closing)?;
+        }
+        if has_reset {
+            self.move_to_new_session(uid, &closed);
         }
         self.note_channel_states(uid)
     }
@@ -351,10 +363,10 @@ impl<F: Fabric> World<F> {
     }
 
     /// The events of all channels; what those that closed left unconfirmed.
-    fn hear_channels(&mut self, uid: Uid) -> Result<Unconfirmed, Broken> {
-        let mut closing = Unconfirmed::default();
+    fn hear_channels(&mut self, uid: Uid) -> Result<Vec<(ChannelId, Unconfirmed)>, Broken> {
+        let mut closed = Vec::new();
         let Some(conn) = self.conns.get_mut(&uid) else {
-            return Ok(closing);
+            return Ok(closed);
         };
         let (side, session) = (conn.side(), conn.session);
         for channel in conn.channel_ids() {
@@ -383,7 +395,7 @@ impl<F: Fabric> World<F> {
                         unconfirmed,
                         unread,
                     } => {
-                        closing += unconfirmed;
+                        closed.push((channel, unconfirmed));
                         let coverage = &mut self.coverage;
                         for (row, count) in [
                             (6, unconfirmed.undelivered),
@@ -405,7 +417,7 @@ impl<F: Fabric> World<F> {
                 self.coverage.count(Table::ChannelEvents, row, side);
             }
         }
-        Ok(closing)
+        Ok(closed)
     }
 
     fn note_channel_states(&mut self, uid: Uid) -> Result<(), Broken> {
@@ -429,6 +441,18 @@ impl<F: Fabric> World<F> {
                 .count(Table::ChannelStates, known as usize, state as usize);
         }
         Ok(())
+    }
+
+    /// Channels that ended right after a reset ended in the new session.
+    fn move_to_new_session(&mut self, uid: Uid, closed: &[(ChannelId, Unconfirmed)]) {
+        let Some(session) = self.conns.get(&uid).map(|conn| conn.session) else {
+            return;
+        };
+        for (channel, unconfirmed) in closed.iter().filter(|(id, _)| id.0.is_multiple_of(2)) {
+            let waiting = unconfirmed.undelivered + unconfirmed.maybe_delivered;
+            self.ledger.reset(uid, *channel, session, waiting);
+            self.ledger.closed(uid, *channel, session, *unconfirmed);
+        }
     }
 
     /// The dialer has begun a new session.

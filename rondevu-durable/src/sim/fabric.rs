@@ -136,8 +136,11 @@ pub trait Fabric: fmt::Debug {
     /// Whether the link works in both directions, whatever its ends know.
     fn is_healthy(&self, end: EndId) -> bool;
 
-    /// Stops or lets go on a node: nothing is reported to one that sleeps.
-    fn sleep(&mut self, node: Node, until: Option<Instant>);
+    /// From now on nothing is reported to a node.
+    fn fall_asleep(&mut self, node: Node);
+
+    /// A node is reported what came in meanwhile.
+    fn wake(&mut self, node: Node, now: Instant);
 
     /// Does harm to the links of a dialer.
     fn impair(&mut self, dialer: u8, fault: Fault, now: Instant);

@@ -27,8 +27,8 @@ pub struct FastFabric {
     paths: Vec<Path>,
     flights: BinaryHeap<Reverse<Flight>>,
     number: u64,
-    /// Reported to nodes that sleep when they wake.
-    asleep: BTreeMap<Node, Instant>,
+    /// What came in for nodes that sleep.
+    asleep: BTreeMap<Node, Vec<Flight>>,
     ready: VecDeque<(EndId, FabricEvent)>,
     lost: Vec<Lost>,
 }
@@ -44,6 +44,8 @@ struct End {
     over: bool,
     /// Nothing comes in any more, and nobody was told.
     dead: bool,
+    /// A stream is being closed under its channel.
+    wounded: bool,
     streams: u32,
     open: BTreeMap<StreamId, OpenedBy>,
     buffered: usize,
@@ -133,6 +135,7 @@ impl FastFabric {
             connected: false,
             over: false,
             dead: false,
+            wounded: false,
             streams: match node {
                 Node::Service => 0,
                 Node::Dialer(_) => 1,
@@ -283,7 +286,9 @@ impl FastFabric {
                 }
             }
             What::StreamClosed(stream) => {
-                self.end(to).open.remove(&stream);
+                let end = self.end(to);
+                end.open.remove(&stream);
+                end.wounded = false;
                 LinkEvent::StreamClosed { stream }
             }
             What::Taken(bytes) => {
@@ -371,13 +376,11 @@ impl FastFabric {
         let Some(id) = links.last().copied() else { return };
         let streams: Vec<StreamId> = self.end(id).open.keys().copied().collect();
         if let Some(stream) = streams.get(self.rng.usize(..streams.len().max(1))) {
+            for id in [Some(id), self.mate(id)].into_iter().flatten() {
+                self.end(id).wounded = true;
+            }
             self.close_stream(id, *stream, now);
         }
-    }
-
-    fn sleeps(&self, end: EndId, now: Instant) -> Option<Instant> {
-        let until = self.asleep.get(&self.ends[end.0 as usize].node)?;
-        (*until > now).then_some(*until)
     }
 }
 
@@ -515,16 +518,19 @@ impl Fabric for FastFabric {
     fn is_healthy(&self, end: EndId) -> bool {
         let works = |id: EndId| {
             let end = &self.ends[id.0 as usize];
-            end.connected && !end.over && !end.dead && !self.is_holed(id)
+            end.connected && !end.over && !end.dead && !end.wounded && !self.is_holed(id)
         };
         works(end) && self.mate(end).is_some_and(works)
     }
 
-    fn sleep(&mut self, node: Node, until: Option<Instant>) {
-        match until {
-            Some(until) => self.asleep.insert(node, until),
-            None => self.asleep.remove(&node),
-        };
+    fn fall_asleep(&mut self, node: Node) {
+        self.asleep.entry(node).or_default();
+    }
+
+    fn wake(&mut self, node: Node, now: Instant) {
+        let waiting = self.asleep.remove(&node).unwrap_or_default();
+        let due = |flight: Flight| Reverse(Flight { due: now, ..flight });
+        self.flights.extend(waiting.into_iter().map(due));
     }
 
     fn impair(&mut self, dialer: u8, fault: Fault, now: Instant) {
@@ -577,11 +583,9 @@ impl Fabric for FastFabric {
             let Some(Reverse(flight)) = self.flights.pop() else {
                 return;
             };
-            if let Some(until) = self.sleeps(flight.to, now) {
-                self.flights.push(Reverse(Flight {
-                    due: until,
-                    ..flight
-                }));
+            let node = self.ends[flight.to.0 as usize].node;
+            if let Some(waiting) = self.asleep.get_mut(&node) {
+                waiting.push(flight);
                 continue;
             }
             self.arrive(flight, now);

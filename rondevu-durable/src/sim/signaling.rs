@@ -126,6 +126,13 @@ impl Signaling {
                 self.published = None;
                 self.offers.iter_mut().for_each(|offer| offer.ends_at = now);
                 self.mood = Server::Up;
+                // Its connections break; who asks again learns that nobody knows it.
+                for errand in &mut self.errands {
+                    if let Errands::Wait { since } = errand.what {
+                        errand.what = Errands::Arrive(Request::Poll { since });
+                        errand.due = now + self.latency;
+                    }
+                }
             }
             Server::Up
             | Server::Down
@@ -236,6 +243,7 @@ impl Signaling {
                 let granted = self.ttl;
                 Response::OfferCreated { offer, granted }
             }
+            Request::Poll { .. } if self.published.is_none() => failed(Refusal::NotFound),
             Request::Poll { since } => self.answers_since(since, asker),
             Request::Take if !is_published => failed(Refusal::NotFound),
             Request::Take => match self.take(now) {

@@ -258,7 +258,7 @@ impl<F: Fabric> World<F> {
             .collect();
         for node in awake {
             self.asleep.remove(&node);
-            self.fabric.sleep(node, None);
+            self.fabric.wake(node, self.now);
             note!(self, "{node:?} wakes");
         }
         Ok(())
