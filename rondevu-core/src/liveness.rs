@@ -153,6 +153,8 @@ impl Liveness {
     /// Declares the link suspect for a reason that lies outside.
     pub fn suspect(&mut self) {
         self.state = State::Suspect;
+        // An answer that an outage delayed says nothing about the path.
+        self.ping = None;
     }
 
     fn patience(&self) -> Duration {
@@ -170,7 +172,7 @@ impl Liveness {
         if due.reason == DeadlineReason::Heartbeat {
             return Some(LivenessTimeout::SendPing(self.start_ping(now)));
         }
-        self.state = State::Suspect;
+        self.suspect();
         Some(LivenessTimeout::Suspect)
     }
 
@@ -259,6 +261,16 @@ mod tests {
             l.poll_timeout(),
             Some(Deadline::new(at(8400), DeadlineReason::Silence))
         );
+    }
+
+    #[test]
+    fn an_answer_that_an_outage_delayed_measures_nothing() {
+        let mut l = liveness();
+        l.handle_timeout(at(5000));
+        assert_eq!(l.handle_timeout(at(5500)), Some(LivenessTimeout::Suspect));
+        l.on_pong(0, at(13_000));
+        assert!(l.on_heard(false, at(13_000)), "heals");
+        assert_eq!(l.round_trip_time(), None);
     }
 
     #[test]
