@@ -29,6 +29,8 @@ pub(super) struct Conn {
     /// The session of what was taken last.
     pub(super) session: SessionId,
     pub(super) reading: Reading,
+    /// When the driver has something to do, as of its last turn.
+    pub(super) due: Option<Instant>,
     pub(super) ended: Option<Ended>,
     /// Channels that the application does not read any more.
     pub(super) discarding: BTreeSet<ChannelId>,
@@ -89,6 +91,7 @@ impl Conn {
             past: BTreeSet::new(),
             channel_states: BTreeMap::new(),
             reading: Reading::Eager,
+            due: None,
             ended: None,
             discarding: BTreeSet::new(),
             is_closing: false,
@@ -121,7 +124,7 @@ impl Conn {
     }
 
     /// When the driver has something to do.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_due(&self) -> Option<Instant> {
         let machine = self.machine.poll_timeout().map(|deadline| deadline.at);
         let finishing = self.links.iter().filter_map(|link| link.finish_by);
         finishing.chain(machine).min()

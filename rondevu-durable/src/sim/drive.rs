@@ -49,6 +49,9 @@ impl<F: Fabric> World<F> {
         self.do_actions(uid)?;
         self.hear(uid)?;
         self.check_laws(uid)?;
+        if let Some(conn) = self.conns.get_mut(&uid) {
+            conn.due = conn.next_due();
+        }
         self.bury(uid);
         Ok(())
     }

@@ -220,7 +220,7 @@ impl<F: Fabric> World<F> {
             host.and_then(Host::poll_timeout),
             self.asleep.values().min().copied(),
         ];
-        let conns = conns.filter_map(Conn::poll_timeout);
+        let conns = conns.filter_map(|conn| conn.due);
         once.into_iter().flatten().chain(conns).min()
     }
 
@@ -235,7 +235,7 @@ impl<F: Fabric> World<F> {
         }
         self.note_losses();
         self.run_host()?;
-        let due = |conn: &Conn| conn.poll_timeout().is_some_and(|at| at <= now);
+        let due = |conn: &Conn| conn.due.is_some_and(|at| at <= now);
         let uids: Vec<Uid> = self
             .conns
             .iter()
@@ -295,6 +295,7 @@ impl<F: Fabric> World<F> {
                     && let Some(link) = conn.link_of(end)
                 {
                     conn.machine.handle_path_activity(link, self.now);
+                    conn.due = conn.next_due();
                 }
                 return Ok(());
             }
