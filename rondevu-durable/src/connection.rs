@@ -317,7 +317,10 @@ impl ConnectionMachine {
             return;
         }
         self.close_by = Some(now + self.config.close_timeout);
-        for channel in self.channels.values_mut() {
+        // What closed before stays readable: its last event has been told, without what would be
+        // thrown away now.
+        let closed = rondevu_core::DurableChannelState::Closed;
+        for channel in self.channels.values_mut().filter(|c| c.state() != closed) {
             channel.finish();
             channel.discard_incoming();
         }

@@ -523,6 +523,27 @@ fn closing_delivers_what_was_sent_and_tells_the_peer() {
 }
 
 #[test]
+fn closing_the_connection_leaves_what_closed_channels_hold() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.send(Role::Dialer, chat, "unread");
+    pair.dialer.channel_mut(chat).unwrap().finish();
+    let step = |pair: &mut Pair| {
+        pair.pump();
+        let link = pair.dialer.live_link().unwrap();
+        pair.deliver_to_acceptor(link) | pair.deliver_to_dialer(link)
+    };
+    while step(&mut pair) {}
+    let now = pair.now;
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let closed = rondevu_core::DurableChannelState::Closed;
+    assert_eq!(acceptor.channel(chat).unwrap().state(), closed);
+    acceptor.close(now);
+    let unread = acceptor.channel_mut(chat).unwrap().recv();
+    assert_eq!(unread, Some(Delivery::Message("unread".into())));
+}
+
+#[test]
 fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
