@@ -528,7 +528,11 @@ impl ConnectionMachine {
                 }
                 self.create_incoming(id, cursor.label, cursor.options)?;
             }
-            if let Some(channel) = self.channels.get_mut(&id) {
+            // The end of one that is closed here was lost with the last link; the answer does not
+            // name it, and that ends it there.
+            let closed = rondevu_core::DurableChannelState::Closed;
+            let channel = self.channels.get_mut(&id);
+            if let Some(channel) = channel.filter(|channel| channel.state() != closed) {
                 channel.on_attach(cursor.recv_next, cursor.credit, fragment)?;
                 channel.on_known_to_peer();
                 channel.limit_messages(peer.limits.message_bytes_max);

@@ -523,6 +523,32 @@ fn closing_delivers_what_was_sent_and_tells_the_peer() {
 }
 
 #[test]
+fn a_channel_whose_last_confirmation_was_lost_does_no_harm_to_the_next_link() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.settle();
+    pair.send(Role::Acceptor, chat, "hello");
+    pair.settle();
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    acceptor.channel_mut(chat).unwrap().finish();
+    pair.pump();
+    let link = pair.dialer.live_link().unwrap();
+    while pair.deliver_to_dialer(link) {}
+    pair.pump();
+    while pair.deliver_to_acceptor(link) {}
+    pair.pump();
+    let closed = rondevu_core::DurableChannelState::Closed;
+    let acceptor = pair.acceptor.as_ref().unwrap();
+    assert_eq!(acceptor.channel(chat).unwrap().state(), closed);
+    assert_ne!(pair.dialer.channel(chat).unwrap().state(), closed);
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    assert_eq!(pair.dialer.channel(chat).unwrap().state(), closed);
+    assert_eq!(pair.dialer.state(), State::Connected);
+    assert_eq!(pair.dialer.generation(), Generation(2));
+}
+
+#[test]
 fn closing_the_connection_leaves_what_closed_channels_hold() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
