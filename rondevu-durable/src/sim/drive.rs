@@ -281,7 +281,7 @@ impl<F: Fabric> World<F> {
         let is_reset = |event: &ConnectionEvent| matches!(event, ConnectionEvent::SessionReset { .. });
         let has_reset = events.iter().any(is_reset);
         for event in events {
-            self.on_connection_event(uid, event, closing)?;
+            self.on_connection_event(uid, event, closing, has_reset)?;
         }
         if has_reset {
             self.move_to_new_session(uid, &closed);
@@ -294,6 +294,7 @@ impl<F: Fabric> World<F> {
         uid: Uid,
         event: ConnectionEvent,
         closing: Unconfirmed,
+        has_reset: bool,
     ) -> Result<(), Broken> {
         note!(self, "c{uid} tells {event:?}");
         let Some(conn) = self.conns.get_mut(&uid) else {
@@ -335,7 +336,7 @@ impl<F: Fabric> World<F> {
                 unconfirmed,
             } => {
                 conn.ended = Some(Ended::Failed);
-                if *unconfirmed != closing {
+                if *unconfirmed != closing && !has_reset {
                     return broken("counts", format!("c{uid} {event:?}, its channels {closing:?}"));
                 }
                 let row = match failure {
@@ -354,7 +355,7 @@ impl<F: Fabric> World<F> {
                 unconfirmed,
             } => {
                 conn.ended = Some(Ended::Closed(*reason));
-                if *unconfirmed != closing {
+                if *unconfirmed != closing && !has_reset {
                     return broken("counts", format!("c{uid} {event:?}, its channels {closing:?}"));
                 }
                 self.coverage.count(Table::Endings, ending_row(*reason), side);
