@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use core::time::Duration;
+use rondevu_core::frame::ChannelOptions;
 use rondevu_core::{
-    ByeReason, DurableChannelState, Instant, LinkEvent, LinkId, MessageKind, StreamId,
+    ByeReason, DurableChannelState, Instant, LinkEvent, LinkId, LinkInfo, MessageKind, Reliability,
+    StreamId,
 };
 
 use super::conn::Reading;
 use super::coverage::{Situation, Table};
 use super::fabric::{Fabric, Fault, Node, Told};
-use super::op::{At, Op, Process, Server, Size};
+use super::op::{At, Kind, Op, Process, Server, Size};
 use super::world::{Broken, Uid, World, broken, note};
-use crate::{ChannelConfig, DialFailure, DialRetry, SendError};
+use crate::{Arrival, ChannelConfig, DialFailure, DialRetry, SendError};
 
 /// Whether an operation found something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +39,16 @@ impl<F: Fabric> World<F> {
             Op::Step { facts } => self.run(now + Duration::from_secs(5), facts.into())?,
             Op::Open {
                 at,
+                kind,
                 overflow,
                 half_open,
             } => {
                 let config = ChannelConfig {
                     queue: self.setup.queue(overflow),
                     half_open,
-                    ..ChannelConfig::default()
+                    options: options(kind),
                 };
+                self.coverage.situation(Situation::ChannelOf(kind));
                 return self.open(at, &config);
             }
             Op::Send {
@@ -70,6 +74,12 @@ impl<F: Fabric> World<F> {
             }
             Op::RetryNow { dialer } => {
                 return self.command(At::Dialer(dialer), |machine| machine.retry_now(now));
+            }
+            Op::Pause { dialer } => {
+                return self.command(At::Dialer(dialer), |machine| machine.pause(now));
+            }
+            Op::Resume { dialer } => {
+                return self.command(At::Dialer(dialer), |machine| machine.resume(now));
             }
             Op::Roam { dialer } => {
                 self.impair(dialer, Fault::Roam);
@@ -137,12 +147,11 @@ impl<F: Fabric> World<F> {
     // ---- applications ----
 
     fn open(&mut self, at: At, config: &ChannelConfig) -> Result<Effect, Broken> {
-        let now = self.now;
         let Some(uid) = self.uid(at) else {
             return Ok(Effect::Nothing);
         };
         if let Some(conn) = self.conns.get_mut(&uid)
-            && conn.machine.open_channel("chat", config, now).is_err()
+            && conn.machine.open_channel("chat", config).is_err()
         {
             self.coverage.situation(Situation::ChannelRefused);
         }
@@ -198,7 +207,14 @@ impl<F: Fabric> World<F> {
         let Some(machine) = conn.machine.channel_mut(channel) else {
             return;
         };
-        let column = match machine.send(message.clone(), now) {
+        let number = machine.outbox().accepted();
+        let sent = match number % 4 {
+            1 => machine.send_watched(message.clone(), now).map(|number| {
+                conn.watched.push((channel, number));
+            }),
+            _ => machine.send(message.clone(), now),
+        };
+        let column = match sent {
             Ok(()) => {
                 self.ledger.accepted(uid, channel, session, message);
                 0
@@ -428,8 +444,15 @@ impl<F: Fabric> World<F> {
         let Some(hello) = self.hellos.get(&conn.machine.session()).cloned() else {
             return Ok(Effect::Nothing);
         };
-        let link = LinkId(u64::MAX);
-        let outcome = conn.machine.handle_hello(link, StreamId(0), hello, now);
+        let arrival = Arrival {
+            link: LinkId(u64::MAX),
+            control: StreamId(0),
+            info: LinkInfo {
+                fingerprints: None,
+                message_bytes_max: usize::MAX,
+            },
+        };
+        let outcome = conn.machine.handle_hello(arrival, hello, now);
         self.coverage.situation(Situation::OldHello);
         if outcome.is_ok() || before != self.portrait(uid) {
             let how = format!("c{uid} takes a hello twice: {outcome:?}");
@@ -445,6 +468,22 @@ impl<F: Fabric> World<F> {
         };
         let late = format!("late_facts: {}", conn.machine.late_facts());
         format!("{:?}", conn.machine).replace(&late, "")
+    }
+}
+
+fn options(kind: Kind) -> ChannelOptions {
+    let (ordered, lossy) = match kind {
+        Kind::Ordered => (true, false),
+        Kind::Unordered => (false, false),
+        Kind::LossyOrdered => (true, true),
+        Kind::LossyUnordered => (false, true),
+    };
+    ChannelOptions {
+        ordered,
+        reliability: match lossy {
+            true => Reliability::MaxRetransmits(0),
+            false => Reliability::Reliable,
+        },
     }
 }
 

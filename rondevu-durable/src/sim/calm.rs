@@ -292,6 +292,10 @@ impl<F: Fabric> World<F> {
     fn audit_sender(&self, uid: Uid) -> Result<(), Broken> {
         let conn = &self.conns[&uid];
         for (channel, session, closed) in self.ledger.sent_by(uid, conn.session) {
+            let waits = |(id, _): &(ChannelId, u64)| *id == channel && closed.is_some();
+            if conn.watched.iter().any(waits) {
+                return broken("outcomes", format!("c{uid} {channel:?} closed without some"));
+            }
             if !self.ledger.is_current(uid, session) {
                 continue;
             }
@@ -302,10 +306,12 @@ impl<F: Fabric> World<F> {
             let Some(unconfirmed) = unconfirmed else {
                 continue;
             };
+            let is_lossy = self.is_lossy(uid, session, channel);
             let standing = Standing {
                 unconfirmed,
-                gaps_are_told: self.gaps_are_told(uid, session, unconfirmed),
+                gaps_are_told: !is_lossy && self.gaps_are_told(uid, session, unconfirmed),
                 is_discarding: self.is_discarding(uid, session, channel),
+                is_lossy,
             };
             let fail = |how| broken("counts", format!("c{uid} {channel:?}: {how}"));
             let audit = self.ledger.audit(uid, channel, session, standing);
@@ -316,6 +322,14 @@ impl<F: Fabric> World<F> {
             }
         }
         Ok(())
+    }
+
+    fn is_lossy(&self, uid: Uid, session: rondevu_core::SessionId, channel: ChannelId) -> bool {
+        let sides = [Some(uid), self.ledger.peer(uid, session)];
+        sides.into_iter().flatten().any(|uid| {
+            let conn = self.conns.get(&uid).or_else(|| self.graves.get(&uid));
+            conn.is_some_and(|conn| conn.lossy.contains(&channel))
+        })
     }
 
     /// Whether the receiver throws away what comes in and has not yet told how much that was.

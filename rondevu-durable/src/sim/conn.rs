@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use rondevu_core::{
-    ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkId, Seq, SessionId, StreamId,
+    ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkId, MessageKind, Seq,
+    SessionId, StreamId,
 };
 
 use super::fabric::{EndId, Node};
@@ -31,6 +32,10 @@ pub(super) struct Conn {
     pub(super) reading: Reading,
     /// When the driver has something to do, as of its last turn.
     pub(super) due: Option<Instant>,
+    /// Channels that may lose messages, also those that were forgotten.
+    pub(super) lossy: BTreeSet<ChannelId>,
+    /// Messages of which the application wants to know what became of them.
+    pub(super) watched: Vec<(ChannelId, u64)>,
     pub(super) ended: Option<Ended>,
     /// Channels that the application does not read any more.
     pub(super) discarding: BTreeSet<ChannelId>,
@@ -63,8 +68,16 @@ pub(super) enum Ended {
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) end: EndId,
-    pub(super) blocked: VecDeque<(StreamId, Bytes)>,
+    pub(super) blocked: VecDeque<Blocked>,
     pub(super) finish_by: Option<Instant>,
+}
+
+/// What waits for room.
+#[derive(Debug)]
+pub(super) enum Blocked {
+    Message(StreamId, MessageKind, Bytes),
+    /// A stream is to be closed after the messages before.
+    Close(StreamId),
 }
 
 impl Link {
@@ -92,6 +105,8 @@ impl Conn {
             channel_states: BTreeMap::new(),
             reading: Reading::Eager,
             due: None,
+            lossy: BTreeSet::new(),
+            watched: Vec::new(),
             ended: None,
             discarding: BTreeSet::new(),
             is_closing: false,

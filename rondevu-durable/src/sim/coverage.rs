@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use super::op::Op;
+use rondevu_core::Outcome;
+
+use super::op::{Kind, Op};
 use super::signaling::Refusal;
 
 /// One table: rows by columns.
@@ -77,6 +79,7 @@ const SHEETS: [(Table, Sheet); 15] = [
         rows: &[
             "opened", "queue overflow", "expired", "lost", "buffered amount low", "closed",
             "closed, some undelivered", "closed, some maybe delivered", "closed, some unread",
+            "refused", "receive overflow",
         ],
         columns: &["dialer", "acceptor"],
     }),
@@ -90,20 +93,20 @@ const SHEETS: [(Table, Sheet); 15] = [
         rows: &[
             "local", "local unconfirmed", "remote closed", "remote shutting down",
             "remote session expired", "session expired", "failed: dial", "failed: timed out",
-            "failed: attempts",
+            "failed: attempts", "session evicted",
         ],
         columns: &["dialer", "acceptor"],
     }),
     (Table::Refusals, Sheet {
         title: "refused hellos",
-        rows: &["unknown session", "incarnation mismatch", "superseded", "version", "busy"],
+        rows: &["unknown session", "incarnation mismatch", "superseded", "not authorised", "busy"],
         columns: &["times"],
     }),
     (Table::Frames, Sheet {
         title: "frames",
         rows: &[
             "hello", "welcome", "reject", "ping", "pong", "bye", "data, last", "data, more",
-            "skip", "ack", "fin", "fin ack",
+            "skip", "ack", "fin", "fin ack", "finish", "finished",
         ],
         columns: &["arrived", "late", "replayed", "last before end", "first lost"],
     }),
@@ -132,6 +135,8 @@ const SHEETS: [(Table, Sheet); 15] = [
             "signaling: next offer", "answer to an unknown offer", "answer that does not fit",
             "link blocked", "control frame while blocked", "stale fact told", "old hello repeated",
             "two links at once", "calm", "calm with a connection", "channel refused",
+            "outcome: delivered", "outcome: undelivered", "outcome: unknown", "reliable, ordered",
+            "reliable, unordered", "lossy, ordered", "lossy, unordered", "session proved",
         ],
         columns: &["times"],
     }),
@@ -151,6 +156,9 @@ pub(super) enum Situation {
     Calm,
     CalmConnection,
     ChannelRefused,
+    Outcome(Outcome),
+    ChannelOf(Kind),
+    Proved,
 }
 
 /// Counts by table, row and column.
@@ -206,6 +214,9 @@ impl Coverage {
             Situation::Calm => 11,
             Situation::CalmConnection => 12,
             Situation::ChannelRefused => 13,
+            Situation::Outcome(outcome) => 14 + outcome as usize,
+            Situation::ChannelOf(kind) => 17 + kind as usize,
+            Situation::Proved => 21,
         };
         self.count(Table::Situations, row, 0);
     }
@@ -270,6 +281,9 @@ const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("frames", "ack", "replayed"),
     ("frames", "fin", "replayed"),
     ("frames", "fin ack", "replayed"),
+    ("frames", "finish", "replayed"),
+    ("frames", "finished", "replayed"),
+    ("ends of connections", "session evicted", "dialer"),
     ("events of connections", "reconnecting", "acceptor"),
     ("events of connections", "session reset", "acceptor"),
     ("events of connections", "failed", "acceptor"),

@@ -7,7 +7,7 @@ use rondevu_core::{
     LinkId, MessageKind, StreamId, Unconfirmed,
 };
 
-use super::conn::{Ended, Link, Reading};
+use super::conn::{Blocked, Ended, Link, Reading};
 use super::coverage::{Situation, Table};
 use super::fabric::{Description, Fabric, Write};
 use super::signaling::{Asker, Refusal, Request, Response};
@@ -52,6 +52,7 @@ impl<F: Fabric> World<F> {
         if let Some(conn) = self.conns.get_mut(&uid) {
             conn.due = conn.next_due();
         }
+        self.note_presence(uid)?;
         self.bury(uid);
         Ok(())
     }
@@ -99,6 +100,12 @@ impl<F: Fabric> World<F> {
                     && !self.fabric.open_stream(end, options, now)
                 {
                     self.fabric.close(end, now);
+                }
+            }
+            Action::CloseStream { link, stream } => {
+                if let Some(link) = conn.link(link) {
+                    link.blocked.push_back(Blocked::Close(stream));
+                    unblock(link, &mut self.fabric, now);
                 }
             }
             Action::AbandonLink { link } => {
@@ -235,7 +242,13 @@ impl<F: Fabric> World<F> {
         if link.blocked.len() >= BLOCKED_MAX {
             return self.fabric.close(link.end, now);
         }
-        link.blocked.push_back((transmit.stream, transmit.payload));
+        let Transmit {
+            stream,
+            kind,
+            payload,
+            ..
+        } = transmit;
+        link.blocked.push_back(Blocked::Message(stream, kind, payload));
         unblock(link, &mut self.fabric, now);
         if !link.blocked.is_empty() {
             self.coverage.situation(Situation::Blocked);
@@ -275,6 +288,7 @@ impl<F: Fabric> World<F> {
         while let Some(event) = conn.machine.poll_event() {
             events.push(event);
         }
+        self.hear_outcomes(uid);
         let closed = self.hear_channels(uid)?;
         let mut closing = Unconfirmed::default();
         closed.iter().for_each(|(_, unconfirmed)| closing += *unconfirmed);
@@ -287,6 +301,26 @@ impl<F: Fabric> World<F> {
             self.move_to_new_session(uid, &closed);
         }
         self.note_channel_states(uid)
+    }
+
+    /// What became of single messages.
+    fn hear_outcomes(&mut self, uid: Uid) {
+        let Some(conn) = self.conns.get_mut(&uid) else {
+            return;
+        };
+        let session = conn.session;
+        let mut told = Vec::new();
+        conn.watched.retain(|(channel, number)| {
+            let machine = conn.machine.channel_mut(*channel);
+            let outcome = machine.and_then(|channel| channel.take_outcome(*number));
+            told.extend(outcome.map(|outcome| (*channel, *number, outcome)));
+            outcome.is_none()
+        });
+        for (channel, number, outcome) in told {
+            self.coverage.situation(Situation::Outcome(outcome));
+            self.ledger
+                .told_outcome(uid, channel, session, number as usize, outcome);
+        }
     }
 
     fn on_connection_event(
@@ -303,6 +337,9 @@ impl<F: Fabric> World<F> {
         let side = conn.side();
         let row = match &event {
             ConnectionEvent::StateChanged { from, to } => {
+                if conn.machine.peer_key().is_some() {
+                    self.coverage.situation(Situation::Proved);
+                }
                 if conn.told_state != *from || !from.can_become(*to) {
                     let how = format!("c{uid} was {} and goes from {from} to {to}", conn.told_state);
                     return broken("events tell the state", how);
@@ -343,7 +380,9 @@ impl<F: Fabric> World<F> {
                     ConnectionFailure::Dial(_) => 6,
                     ConnectionFailure::TimedOut { .. } => 7,
                     ConnectionFailure::AttemptsExhausted { .. } => 8,
-                    ConnectionFailure::Rejected(_) | ConnectionFailure::NotDurable => {
+                    ConnectionFailure::Rejected(_)
+                    | ConnectionFailure::NotDurable
+                    | ConnectionFailure::Untrusted(_) => {
                         return broken("no reason to fail", format!("c{uid} {failure}"));
                     }
                 };
@@ -390,6 +429,14 @@ impl<F: Fabric> World<F> {
                         self.ledger.dropped(uid, channel, session, dropped);
                         2
                     }
+                    ChannelEvent::Refused { dropped } => {
+                        self.ledger.dropped(uid, channel, session, dropped);
+                        9
+                    }
+                    ChannelEvent::ReceiveOverflow { dropped } => {
+                        self.ledger.told_unread(uid, channel, session, dropped);
+                        10
+                    }
                     ChannelEvent::Lost { messages } => {
                         self.ledger.told_lost(uid, channel, session, messages);
                         3
@@ -430,6 +477,9 @@ impl<F: Fabric> World<F> {
         };
         for channel in conn.machine.channels() {
             let (id, state) = (channel.id(), channel.state());
+            if channel.is_lossy() {
+                conn.lossy.insert(id);
+            }
             let known = conn
                 .channel_states
                 .insert(id, state)
@@ -479,11 +529,6 @@ impl<F: Fabric> World<F> {
             waiting += count;
             self.ledger.reset(uid, channel.id(), session, count);
         }
-        // The next life of the acceptor counts its channels from the first id again.
-        for id in conn.channel_ids().into_iter().filter(|id| id.0 % 2 == 1) {
-            conn.machine.forget_channel(id);
-            conn.channel_states.remove(&id);
-        }
         let total = told.undelivered + told.maybe_delivered;
         if waiting > total {
             return broken("counts", format!("c{uid} resends {waiting}, but told of {told:?}"));
@@ -514,7 +559,11 @@ impl<F: Fabric> World<F> {
         };
         let (side, session) = (conn.side(), conn.session);
         for _ in 0..max {
-            let Some(delivery) = conn.machine.channel_mut(channel).and_then(|c| c.recv()) else {
+            let Some(machine) = conn.machine.channel_mut(channel) else {
+                break;
+            };
+            let options = machine.options();
+            let Some(delivery) = machine.recv() else {
                 break;
             };
             note!(self, "c{uid} {channel:?} takes {delivery:?}");
@@ -526,7 +575,7 @@ impl<F: Fabric> World<F> {
                 Delivery::Lost { .. } => 2,
             };
             self.coverage.count(Table::Deliveries, row, side);
-            let delivered = self.ledger.delivered(uid, channel, session, &delivery);
+            let delivered = self.ledger.delivered(uid, channel, session, options, &delivery);
             delivered.or_else(|how| {
                 broken("once and in order", format!("c{uid} {channel:?}: {how}"))
             })?;
@@ -600,16 +649,25 @@ impl<F: Fabric> World<F> {
         };
         let is_over = conn.machine.state().is_final() && conn.links.is_empty();
         if is_over && let Some(host) = &mut self.host {
-            host.sessions.retain(|_, known| *known != uid);
+            let session = conn.machine.session();
+            if host.sessions.get(&session) == Some(&uid) {
+                host.sessions.remove(&session);
+                host.table.handle_ended(session);
+            }
         }
     }
 }
 
 fn unblock<F: Fabric>(link: &mut Link, fabric: &mut F, now: rondevu_core::Instant) {
-    while let Some((stream, payload)) = link.blocked.front() {
-        match fabric.write(link.end, *stream, MessageKind::Binary, payload, now) {
-            Write::Full => return,
-            Write::Accepted | Write::Gone => {}
+    while let Some(blocked) = link.blocked.front() {
+        match blocked {
+            Blocked::Message(stream, kind, payload) => {
+                match fabric.write(link.end, *stream, *kind, payload, now) {
+                    Write::Full => return,
+                    Write::Accepted | Write::Gone => {}
+                }
+            }
+            Blocked::Close(stream) => fabric.close_stream(link.end, *stream, now),
         }
         link.blocked.pop_front();
     }
@@ -622,7 +680,8 @@ fn ending_row(reason: ConnectionClosed) -> usize {
         ConnectionClosed::Remote(ByeReason::ShuttingDown) => 3,
         ConnectionClosed::Remote(ByeReason::SessionExpired) => 4,
         ConnectionClosed::Remote(_) => 2,
-        ConnectionClosed::SessionExpired => 5,
+        ConnectionClosed::SessionExpired | ConnectionClosed::LinkLost => 5,
+        ConnectionClosed::SessionEvicted => 9,
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use bytes::Bytes;
 use core::time::Duration;
 use rondevu_core::{
-    Instant, LinkClosed, LinkEvent, MessageKind, OpenedBy, StreamId, StreamOptions,
+    Fingerprints, Instant, LinkClosed, LinkEvent, LinkInfo, MessageKind, OpenedBy, Reliability, StreamId,
+    StreamOptions,
 };
 
 use super::fabric::{
@@ -47,7 +48,7 @@ struct End {
     /// A stream is being closed under its channel.
     wounded: bool,
     streams: u32,
-    open: BTreeMap<StreamId, OpenedBy>,
+    open: BTreeMap<StreamId, Way>,
     buffered: usize,
     buffer_max: usize,
     wants_room: bool,
@@ -56,6 +57,22 @@ struct End {
     not_before: Instant,
     held: Vec<Flight>,
     last_due: BTreeMap<StreamId, Instant>,
+}
+
+/// How a stream carries messages.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    ordered: bool,
+    lossy: bool,
+}
+
+impl From<&StreamOptions> for Way {
+    fn from(options: &StreamOptions) -> Self {
+        Self {
+            ordered: options.ordered,
+            lossy: options.reliability != Reliability::Reliable,
+        }
+    }
 }
 
 /// The network between one dialer and the service.
@@ -150,6 +167,22 @@ impl FastFabric {
             last_due: BTreeMap::new(),
         });
         id
+    }
+
+    /// What a link says of itself: certificates that no other link has.
+    fn info(&self, end: EndId) -> LinkInfo {
+        let print = |id: Option<EndId>| {
+            let mut print = [0; 32];
+            print[..4].copy_from_slice(&id.map_or(u32::MAX, |id| id.0).to_be_bytes());
+            print
+        };
+        LinkInfo {
+            fingerprints: Some(Fingerprints {
+                local: print(Some(end)),
+                remote: print(self.ends[end.0 as usize].peer),
+            }),
+            message_bytes_max: 64 * 1024,
+        }
     }
 
     /// The other end, if both have met.
@@ -250,25 +283,25 @@ impl FastFabric {
                 end.connected = true;
                 if end.node == Node::Service {
                     let (options, stream) = (end.control.clone(), StreamId(0));
-                    end.open.insert(stream, OpenedBy::Local);
+                    end.open.insert(stream, Way::from(&options));
                     end.streams = 2;
                     if let Some(peer) = end.peer {
                         let opened = What::Opened(stream, options.clone(), OpenedBy::Remote);
                         self.launch(peer, Some(stream), opened, now);
                     }
-                    self.ready
-                        .push_back((to, FabricEvent::Link(LinkEvent::Connected)));
+                    let connected = LinkEvent::Connected(self.info(to));
+                    self.ready.push_back((to, FabricEvent::Link(connected)));
                     LinkEvent::StreamOpened {
                         stream,
                         options,
                         by: OpenedBy::Local,
                     }
                 } else {
-                    LinkEvent::Connected
+                    LinkEvent::Connected(self.info(to))
                 }
             }
             What::Opened(stream, options, by) => {
-                self.end(to).open.insert(stream, by);
+                self.end(to).open.insert(stream, Way::from(&options));
                 LinkEvent::StreamOpened {
                     stream,
                     options,
@@ -486,9 +519,17 @@ impl Fabric for FastFabric {
             return Write::Full;
         }
         this.buffered += payload.len();
-        if let Some(peer) = this.peer {
+        let Some(peer) = this.peer else {
+            return Write::Accepted;
+        };
+        let Way { ordered, lossy } = self.end(end).open[&stream];
+        let loss = self.paths[self.ends[peer.0 as usize].dialer as usize].loss;
+        let is_lost = lossy && (self.is_holed(peer) || self.rng.u8(..100) < loss);
+        if is_lost {
+            self.launch(end, None, What::Taken(payload.len()), now);
+        } else {
             let message = What::Message(stream, kind, payload.clone());
-            self.launch(peer, Some(stream), message, now);
+            self.launch(peer, ordered.then_some(stream), message, now);
         }
         Write::Accepted
     }

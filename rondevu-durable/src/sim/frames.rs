@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rondevu_core::frame::{
-    CONTROL_LABEL, ChannelFrame, ControlFrame, MessageEnd, parse_channel_protocol,
+    CONTROL_LABEL, ChannelFrame, ControlFrame, parse_channel_protocol,
 };
 use rondevu_core::{LinkEvent, Seq, StreamId};
 
@@ -36,7 +36,7 @@ pub(super) fn read(notes: &mut EndNotes, event: &LinkEvent, mut count: impl FnMu
                 }
             }
         }
-        LinkEvent::Connected { .. }
+        LinkEvent::Connected(_)
         | LinkEvent::Writable
         | LinkEvent::StreamClosed { .. }
         | LinkEvent::Closed { .. } => {}
@@ -76,19 +76,17 @@ fn control_row(frame: &ControlFrame) -> usize {
         ControlFrame::Ping { .. } => 3,
         ControlFrame::Pong { .. } => 4,
         ControlFrame::Bye { .. } => 5,
+        ControlFrame::Finish { .. } => 12,
+        ControlFrame::Finished { .. } => 13,
     }
 }
 
 fn channel_row(frame: &ChannelFrame) -> usize {
     match frame {
-        ChannelFrame::Data {
-            end: MessageEnd::Last,
-            ..
-        } => 6,
-        ChannelFrame::Data {
-            end: MessageEnd::More,
-            ..
-        } => 7,
+        ChannelFrame::Data { part, .. } => match part.ends() {
+            true => 6,
+            false => 7,
+        },
         ChannelFrame::Skip { .. } => 8,
         ChannelFrame::Ack { .. } => 9,
         ChannelFrame::Fin { .. } => 10,
@@ -115,8 +113,8 @@ pub(super) fn summary(control: Option<StreamId>, event: &LinkEvent) -> String {
         while let Ok(frame) = ChannelFrame::decode(&mut rest) {
             names.push(match frame {
                 ChannelFrame::Data {
-                    seq, end, payload, ..
-                } => format!("Data({seq:?} {end:?} {} bytes)", payload.len()),
+                    seq, part, payload, ..
+                } => format!("Data({seq:?} {part:?} {} bytes)", payload.len()),
                 other => format!("{other:?}"),
             });
         }

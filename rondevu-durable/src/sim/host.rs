@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use core::time::Duration;
-use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Hello};
+use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, Hello};
 use rondevu_core::{
-    Instant, LinkEvent, LinkId, MessageKind, RejectReason, SessionId, StreamId, StreamOptions,
+    DurableConnectionState, Instant, LinkEvent, LinkId, LinkInfo, MessageKind, RejectReason, SessionId, StreamId, StreamOptions,
 };
 
 use super::conn::{Conn, Ended, Link};
@@ -16,7 +16,7 @@ use super::fabric::{Description, EndId, Fabric, Node, Write};
 use super::signaling::{Asker, Refusal, Request, Response};
 use super::world::{Broken, Owner, Uid, World, broken, note};
 use crate::{
-    ConnectionMachine, OfferKey, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
+    Arrival, Caller, ConnectionMachine, OfferKey, Reception, SessionTable, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
 };
 
 /// The service in its present life.
@@ -29,22 +29,24 @@ pub(super) struct Host {
     making: BTreeMap<EndId, (OfferKey, StreamId)>,
     greetings: BTreeMap<EndId, Greeting>,
     pub(super) sessions: BTreeMap<SessionId, Uid>,
+    pub(super) table: SessionTable,
     seen: usize,
     next_link: u64,
 }
 
 #[derive(Debug)]
 struct Greeting {
-    until: Instant,
+    reception: Reception,
     control: StreamId,
-    refusals: u32,
     blocked: VecDeque<Bytes>,
 }
 
 impl Host {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let machine = self.machine.poll_timeout().map(|deadline| deadline.at);
-        let greetings = self.greetings.values().map(|greeting| greeting.until);
+        let greetings = self.greetings.values();
+        let greetings = greetings.filter_map(|greeting| greeting.reception.poll_timeout());
+        let greetings = greetings.map(|deadline| deadline.at);
         greetings.chain(machine).min()
     }
 }
@@ -60,6 +62,7 @@ impl<F: Fabric> World<F> {
             making: BTreeMap::new(),
             greetings: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            table: SessionTable::new(self.setup.sessions),
             seen: 0,
             next_link: 0,
         });
@@ -152,13 +155,13 @@ impl<F: Fabric> World<F> {
             let how = format!("{} offers stand open", host.machine.open_offers());
             return broken("bounds", how);
         }
-        let over = |greeting: &Greeting| greeting.until <= now;
-        let over: Vec<EndId> = host
-            .greetings
-            .iter()
-            .filter(|(_, greeting)| over(greeting))
-            .map(|(end, _)| *end)
-            .collect();
+        let mut over = Vec::new();
+        for (end, greeting) in &mut host.greetings {
+            greeting.reception.handle_timeout(now);
+            if greeting.reception.is_over() {
+                over.push(*end);
+            }
+        }
         for end in over {
             self.end_greeting(end);
         }
@@ -261,9 +264,8 @@ impl<F: Fabric> World<F> {
             host.greetings.insert(
                 *end,
                 Greeting {
-                    until: now + GREETING_TIME,
+                    reception: Reception::new(control, GREETING_TIME, now),
                     control,
-                    refusals: 0,
                     blocked: VecDeque::new(),
                 },
             );
@@ -288,25 +290,21 @@ impl<F: Fabric> World<F> {
         event: LinkEvent,
     ) -> Result<(), Broken> {
         note!(self, "greeting on {end:?}: {}", self.summary(end, &event));
-        let greeting = self.host.as_ref().and_then(|h| h.greetings.get(&end));
-        let Some(control) = greeting.map(|greeting| greeting.control) else {
+        if event == LinkEvent::Writable {
+            self.unblock_greeting(end);
+        }
+        let host = self.host.as_mut();
+        let Some(greeting) = host.and_then(|host| host.greetings.get_mut(&end)) else {
             return Ok(());
         };
-        match event {
-            LinkEvent::StreamMessage {
-                stream,
-                mut payload,
-                ..
-            } if stream == control => match ControlFrame::decode(&mut payload) {
-                Ok(ControlFrame::Hello(hello)) => return self.admit(end, control, hello),
-                _ => self.end_greeting(end),
-            },
-            LinkEvent::Closed { .. } => self.end_greeting(end),
-            LinkEvent::Writable => self.unblock_greeting(end),
-            LinkEvent::Connected { .. }
-            | LinkEvent::StreamOpened { .. }
-            | LinkEvent::StreamMessage { .. }
-            | LinkEvent::StreamClosed { .. } => {}
+        let control = greeting.control;
+        match greeting.reception.handle_link_event(event) {
+            Some(Caller::Session { info, hello }) => return self.admit(end, control, info, hello),
+            Some(Caller::Plain { event, .. }) => {
+                return broken("correct peers break no rule", format!("no greeting: {event:?}"));
+            }
+            None if greeting.reception.is_over() => self.end_greeting(end),
+            None => {}
         }
         Ok(())
     }
@@ -326,30 +324,42 @@ impl<F: Fabric> World<F> {
         }
     }
 
-    fn admit(&mut self, end: EndId, control: StreamId, hello: Hello) -> Result<(), Broken> {
+    fn admit(
+        &mut self,
+        end: EndId,
+        control: StreamId,
+        info: LinkInfo,
+        hello: Hello,
+    ) -> Result<(), Broken> {
         let Some(host) = &mut self.host else {
             return Ok(());
         };
         let link = LinkId(host.next_link);
         host.next_link += 1;
         let (session, generation) = (hello.session, hello.generation);
+        let arrival = Arrival {
+            link,
+            control,
+            info,
+        };
+        let has_room = host.table.has_room();
         let known = host.sessions.get(&session).copied();
         let outcome = match known.and_then(|uid| Some((uid, self.conns.get_mut(&uid)?))) {
             Some((uid, conn)) => {
                 let before = conn.machine.generation();
                 let outcome = conn
                     .machine
-                    .handle_hello(link, control, hello.clone(), self.now);
+                    .handle_hello(arrival, hello.clone(), self.now);
                 if outcome.is_ok() && generation <= before {
                     let how = format!("c{uid} had {before:?} and takes {generation:?}");
                     return broken("older generations", how);
                 }
                 outcome.map(|()| uid)
             }
-            None if self.busy => Err(RejectReason::Busy {
+            None if self.busy || !has_room => Err(RejectReason::Busy {
                 retry_after_ms: 1000,
             }),
-            None => self.begin_session(link, control, hello.clone()),
+            None => self.begin_session(arrival, hello.clone()),
         };
         match outcome {
             Ok(uid) => {
@@ -373,19 +383,19 @@ impl<F: Fabric> World<F> {
 
     fn begin_session(
         &mut self,
-        link: LinkId,
-        control: StreamId,
+        arrival: Arrival,
         hello: Hello,
     ) -> Result<Uid, RejectReason> {
         let session = hello.session;
         let seeds = self.seeds();
-        let config = self.setup.acceptor.clone();
-        let machine = ConnectionMachine::acceptor(config, link, control, hello, seeds, self.now)?;
+        let (config, trust) = (self.setup.acceptor.clone(), self.setup.trust_of_service());
+        let machine = ConnectionMachine::acceptor(config, trust, arrival, hello, seeds, self.now)?;
         let dialer = self.dialer_of(session);
         let uid = self.add_conn(Conn::new(Node::Service, dialer, machine));
         self.ledger.begin_acceptor(uid, session);
         if let Some(host) = &mut self.host {
             host.sessions.insert(session, uid);
+            host.table.handle_begun(session);
         }
         note!(self, "c{uid} begins {session:?} of dialer {dialer}");
         Ok(uid)
@@ -407,22 +417,53 @@ impl<F: Fabric> World<F> {
         };
         self.coverage.count(Table::Refusals, row, 0);
         note!(self, "hello on {end:?} is refused: {reason}");
-        let mut out = Vec::new();
-        ControlFrame::Reject { reason }.encode(&mut out);
         let Some(greeting) = self.host.as_mut().and_then(|h| h.greetings.get_mut(&end)) else {
             return;
         };
-        greeting.refusals += 1;
-        greeting.blocked.push_back(out.into());
-        let too_many = greeting.refusals > REFUSALS_MAX;
+        let refusal = greeting.reception.refuse(reason);
+        greeting.blocked.push_back(refusal);
+        let is_over = greeting.reception.is_over();
         self.unblock_greeting(end);
-        if too_many {
+        if is_over {
             self.end_greeting(end);
         }
+    }
+
+    /// Notes whether a link carries a session, and ends the sessions that have to make room.
+    pub(super) fn note_presence(&mut self, uid: Uid) -> Result<(), Broken> {
+        let now = self.now;
+        let (Some(conn), Some(host)) = (self.conns.get(&uid), &mut self.host) else {
+            return Ok(());
+        };
+        if conn.is_dialer() {
+            return Ok(());
+        }
+        let session = conn.machine.session();
+        match conn.machine.state() {
+            DurableConnectionState::Connected => host.table.handle_attached(session),
+            DurableConnectionState::Disconnected => {
+                let bytes = conn.machine.held_bytes();
+                host.table.handle_detached(session, bytes, now);
+            }
+            DurableConnectionState::Connecting
+            | DurableConnectionState::Reconnecting
+            | DurableConnectionState::Failed
+            | DurableConnectionState::Closed => {}
+        }
+        while let Some(host) = &mut self.host {
+            let evicted = host.table.poll_eviction();
+            let Some(uid) = evicted.and_then(|session| host.sessions.get(&session).copied()) else {
+                break;
+            };
+            if let Some(conn) = self.conns.get_mut(&uid) {
+                conn.machine.evict();
+            }
+            note!(self, "c{uid} has to make room");
+            self.turn(uid)?;
+        }
+        Ok(())
     }
 }
 
 /// A dialer that has answered says hello within this time or never.
 const GREETING_TIME: Duration = Duration::from_secs(20);
-/// A dialer says hello again after its session was refused, and that is that.
-const REFUSALS_MAX: u32 = 2;

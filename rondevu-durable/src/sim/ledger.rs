@@ -1,9 +1,12 @@
 //! What was accepted, what was delivered, and whether the two agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use rondevu_core::{ChannelId, Delivery, Message, MessageKind, SessionId, Unconfirmed};
+use rondevu_core::frame::ChannelOptions;
+use rondevu_core::{
+    ChannelId, Delivery, Message, MessageKind, Outcome, Reliability, SessionId, Unconfirmed,
+};
 
 use super::world::Uid;
 
@@ -37,6 +40,10 @@ struct Outgoing {
     closed: Option<(Unconfirmed, SessionId)>,
     /// Where the present session began.
     base: Base,
+    /// The messages that some receiver has taken.
+    taken: BTreeSet<usize>,
+    /// Of which the sender was told that the peer has them, or that it does not.
+    outcomes: Vec<(usize, Outcome)>,
 }
 
 /// Where a session began within one direction.
@@ -64,6 +71,8 @@ struct Incoming {
     discarded: u64,
     /// Whether some of what was discarded may have come in an earlier session.
     is_vague: bool,
+    /// What was taken in this session.
+    taken: BTreeSet<usize>,
 }
 
 /// How a sender stands at the end.
@@ -74,6 +83,8 @@ pub(super) struct Standing {
     pub(super) gaps_are_told: bool,
     /// Whether the receiver throws away what comes in and has not yet said how much that was.
     pub(super) is_discarding: bool,
+    /// Whether the channel may lose messages.
+    pub(super) is_lossy: bool,
 }
 
 impl Ledger {
@@ -175,18 +186,31 @@ impl Ledger {
         incoming.is_vague |= n > 0 && sessions > 1;
     }
 
+    pub(super) fn told_outcome(
+        &mut self,
+        uid: Uid,
+        channel: ChannelId,
+        session: SessionId,
+        place: usize,
+        outcome: Outcome,
+    ) {
+        let outgoing = self.outgoing.entry(key(uid, channel, session)).or_default();
+        outgoing.outcomes.push((place, outcome));
+    }
+
     /// The application has taken something.
     pub(super) fn delivered(
         &mut self,
         uid: Uid,
         channel: ChannelId,
         session: SessionId,
+        options: ChannelOptions,
         delivery: &Delivery,
     ) -> Result<(), String> {
         let Some(peer) = self.peer(uid, session) else {
             return Err(format!("{delivery:?} from nobody"));
         };
-        let Some(outgoing) = self.outgoing.get(&key(peer, channel, session)) else {
+        let Some(outgoing) = self.outgoing.get_mut(&key(peer, channel, session)) else {
             return Err(format!("{delivery:?}, but nothing was sent on this channel"));
         };
         let incoming = self.incoming.entry((uid, channel, session)).or_default();
@@ -194,20 +218,26 @@ impl Ledger {
             let base = outgoing.base;
             let before = base.waiting as usize + base.dropped as usize;
             incoming.started = true;
-            incoming.exact = base.session.is_none() || base.dropped == 0;
+            let is_reliable = options.reliability == Reliability::Reliable;
+            incoming.exact = is_reliable && (base.session.is_none() || base.dropped == 0);
             incoming.cursor = base.accepted.saturating_sub(before);
         }
         match delivery {
             Delivery::Lost { messages } => {
                 incoming.gaps += messages;
-                if incoming.exact {
+                if incoming.exact && options.ordered {
                     incoming.cursor += *messages as usize;
                 }
                 Ok(())
             }
             Delivery::Message(message) => {
                 incoming.messages += 1;
-                incoming.take(message, &outgoing.sent)
+                let place = match options.ordered {
+                    true => incoming.take(message, &outgoing.sent)?,
+                    false => incoming.take_any(message, &outgoing.sent)?,
+                };
+                outgoing.taken.insert(place);
+                Ok(())
             }
         }
     }
@@ -243,8 +273,11 @@ impl Ledger {
             .peer(uid, session)
             .and_then(|peer| self.incoming.get(&(peer, channel, session)))
             .unwrap_or(&nothing);
+        if !standing.is_discarding && !incoming.is_vague && incoming.discarded == 0 {
+            outgoing.check_outcomes(standing.is_lossy)?;
+        }
         let arrived = incoming.messages + incoming.discarded;
-        let too_few = arrived < confirmed && !standing.is_discarding;
+        let too_few = arrived < confirmed && !standing.is_discarding && !standing.is_lossy;
         let too_many = arrived > confirmed + maybe_delivered;
         if !incoming.is_vague && (too_few || too_many) {
             return Err(format!(
@@ -294,21 +327,63 @@ impl Ledger {
     }
 }
 
+impl Outgoing {
+    /// Whether what the sender was told of single messages is true.
+    fn check_outcomes(&self, is_lossy: bool) -> Result<(), String> {
+        for (place, outcome) in &self.outcomes {
+            let is_there = self.taken.contains(place);
+            let is_true = match outcome {
+                Outcome::Delivered => is_there && !is_lossy,
+                Outcome::Undelivered => !is_there,
+                Outcome::Unknown => true,
+            };
+            if !is_true {
+                return Err(format!(
+                    "message {place} is said to be {outcome:?}, but it {}",
+                    if is_there { "arrived" } else { "did not arrive" }
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Incoming {
-    fn take(&mut self, message: &Message, sent: &[(MessageKind, Bytes)]) -> Result<(), String> {
+    /// The place of a message on a channel that keeps no order.
+    fn take_any(
+        &mut self,
+        message: &Message,
+        sent: &[(MessageKind, Bytes)],
+    ) -> Result<usize, String> {
+        let is_it = |(kind, bytes): &(MessageKind, Bytes)| {
+            *kind == message.kind() && bytes == message.as_bytes()
+        };
+        let open = sent.iter().enumerate().skip(self.cursor);
+        let mut open = open.filter(|(place, _)| !self.taken.contains(place));
+        let place = open.find(|(_, sent)| is_it(sent)).map(|(place, _)| place);
+        let place = place.ok_or_else(|| format!("{message:?} came again or was never sent"))?;
+        self.taken.insert(place);
+        Ok(place)
+    }
+
+    fn take(
+        &mut self,
+        message: &Message,
+        sent: &[(MessageKind, Bytes)],
+    ) -> Result<usize, String> {
         let is_it = |(kind, bytes): &(MessageKind, Bytes)| {
             *kind == message.kind() && bytes == message.as_bytes()
         };
         let next = self.cursor;
         if sent.get(next).is_some_and(is_it) {
             self.cursor += 1;
-            return Ok(());
+            return Ok(next);
         }
         let later = sent.iter().skip(next).position(is_it).map(|n| n + next);
         match later {
             Some(place) if !self.exact => {
                 self.cursor = place + 1;
-                Ok(())
+                Ok(place)
             }
             Some(place) => Err(format!("message {place} came where {next} was due")),
             None => match sent.iter().position(is_it) {

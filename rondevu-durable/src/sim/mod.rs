@@ -25,6 +25,7 @@ mod host;
 mod hunt;
 mod ledger;
 mod op;
+mod proof;
 mod run;
 mod setup;
 mod signaling;
@@ -36,7 +37,7 @@ pub use fabric::{
 };
 pub use fast::FastFabric;
 pub use hunt::{Bag, Hunt, Tables, explain, hunt};
-pub use op::{At, Op, Process, Server, Size};
+pub use op::{At, Kind, Op, Process, Server, Size};
 pub use run::{Run, check, run, run_logged, run_seed, shrink, test_source};
-pub use setup::Setup;
+pub use setup::{Proofs, Setup};
 pub use world::Broken;

@@ -23,6 +23,19 @@ pub enum Process {
     ServiceProcess,
 }
 
+/// How a channel delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Each message once and in order.
+    Ordered,
+    /// Each message once.
+    Unordered,
+    /// Each message at most once, in order.
+    LossyOrdered,
+    /// Each message at most once.
+    LossyUnordered,
+}
+
 /// How large a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -72,6 +85,8 @@ pub enum Op {
     Open {
         /// Where.
         at: At,
+        /// How it delivers.
+        kind: Kind,
         /// What happens when its queue is full.
         overflow: Overflow,
         /// What it does when the peer has finished.
@@ -139,6 +154,16 @@ pub enum Op {
         /// Which dialer.
         dialer: u8,
     },
+    /// The application wants no link until it is resumed.
+    Pause {
+        /// Which dialer.
+        dialer: u8,
+    },
+    /// The application wants a link again.
+    Resume {
+        /// Which dialer.
+        dialer: u8,
+    },
     /// Something happens to the links of a dialer.
     Impair {
         /// Which dialer.
@@ -193,10 +218,10 @@ pub enum Op {
 
 impl Op {
     /// The names of all operations, for tables.
-    pub const NAMES: [&'static str; 24] = [
+    pub const NAMES: [&'static str; 26] = [
         "wait", "step", "open", "send", "read", "read slowly", "read eagerly", "finish", "discard",
         "forget", "close", "abort", "retry now", "impair", "roam", "heal", "signaling", "busy",
-        "kill", "restart", "suspend", "tell again", "repeat hello", "calm",
+        "kill", "restart", "suspend", "tell again", "repeat hello", "calm", "pause", "resume",
     ];
 
     /// Its place in [`Op::NAMES`].
@@ -226,6 +251,8 @@ impl Op {
             Self::TellAgain { .. } => 21,
             Self::RepeatHello { .. } => 22,
             Self::Calm => 23,
+            Self::Pause { .. } => 24,
+            Self::Resume { .. } => 25,
         }
     }
 
@@ -271,9 +298,10 @@ impl Op {
 }
 
 /// How often each operation is drawn, in the order of [`Op::NAMES`].
-const WEIGHTS: [u32; 24] = [
+const WEIGHTS: [u32; 26] = [
     24, 20, 5, 34, 6, // wait, step, open, send, read
-    3, 3, 2, 2, 2, 1, 1, 2, 14, 2, 5, 4, 1, 2, 3, 3, 2, 1, 3,
+    3, 3, 2, 2, 2, 1, 1, 2, 14, 2, 5, 4, 1, 2, 3, 3, 2, 1, 3, // up to calm
+    1, 2,
 ];
 
 /// From here on an operation may be left out of a seed.
@@ -283,7 +311,7 @@ struct Draw {
     rng: fastrand::Rng,
     dialers: u8,
     resume_ms: u32,
-    weights: [u32; 24],
+    weights: [u32; 26],
 }
 
 impl Draw {
@@ -366,8 +394,17 @@ impl Draw {
         let overflow =
             [Overflow::Wait, Overflow::Reject, Overflow::DropOldest][self.rng.usize(..3)];
         let half_open = [HalfOpen::Close, HalfOpen::Close, HalfOpen::Keep][self.rng.usize(..3)];
+        let kind = [
+            Kind::Ordered,
+            Kind::Ordered,
+            Kind::Ordered,
+            Kind::Unordered,
+            Kind::LossyOrdered,
+            Kind::LossyUnordered,
+        ][self.rng.usize(..6)];
         Op::Open {
             at,
+            kind,
             overflow,
             half_open,
         }
@@ -410,7 +447,9 @@ impl Draw {
             20 => Op::Suspend { process: self.process(), ms: self.ms() },
             21 => Op::TellAgain { at: self.at() },
             22 => Op::RepeatHello { dialer: self.dialer() },
-            _ => Op::Calm,
+            23 => Op::Calm,
+            24 => Op::Pause { dialer: self.dialer() },
+            _ => Op::Resume { dialer: self.dialer() },
         }
     }
 }

@@ -134,7 +134,7 @@ pub fn shrink<F: Fabric>(setup: &Setup, ops: &[Op], law: &str, runs_max: u32) ->
 pub fn test_source(seed: u64, ops: &[Op]) -> String {
     let lines: String = ops.iter().map(|op| format!("        {op:?},\n")).collect();
     format!(
-        "    // use rondevu_durable::sim::{{self, At::*, Direction::*, Fault::*, Op::*, Process::*, \
-         Server::*, Size::*, Told::*}};\n    sim::check({seed}, &[\n{lines}    ]);\n"
+        "    // use rondevu_durable::{{HalfOpen::*, sim::{{self, At::*, Direction::*, Kind::*, Fault::*, Op::*, Process::*, \
+         Server::*, Size::*, Told::*}}}};\n    // use rondevu_core::Overflow::*;\n    sim::check({seed}, &[\n{lines}    ]);\n"
     )
 }

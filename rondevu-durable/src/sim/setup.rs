@@ -1,11 +1,15 @@
 //! How a simulated world is furnished: everything that a seed decides before the first operation.
 
-use core::time::Duration;
+use std::sync::Arc;
 
-use rondevu_core::{BackoffPolicy, LivenessConfig, Overflow, QueueLimits};
+use core::time::Duration;
+use rondevu_core::{BackoffPolicy, Identity, LivenessConfig, Overflow, QueueLimits};
+
+use super::proof::ToyKey;
 
 use crate::{
-    ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, ServiceConfig, SessionLoss,
+    ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, PlainPeers, RequiredProof,
+    ServiceConfig, SessionLimits, SessionLoss, Trust,
 };
 
 /// The furniture of a world, drawn from a seed.
@@ -27,6 +31,21 @@ pub struct Setup {
     pub service: ServiceConfig,
     /// How long a publication lasts.
     pub ttl: Duration,
+    /// How many sessions the service keeps.
+    pub sessions: SessionLimits,
+    /// Who proves a key.
+    pub proofs: Proofs,
+}
+
+/// Who proves a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proofs {
+    /// Nobody.
+    None,
+    /// The service, and dialers insist on it.
+    Service,
+    /// Everybody, and dialers insist on that of the service.
+    Everybody,
 }
 
 impl Setup {
@@ -53,6 +72,40 @@ impl Setup {
                 },
             },
             ttl: Duration::from_secs([8, 20, 60][draw.usize(..3)]),
+            sessions: SessionLimits {
+                detached_max: [1, 1000][draw.usize(..2)],
+                detached_bytes_max: [5000, 1 << 30][draw.usize(..2)],
+                ..SessionLimits::default()
+            },
+            proofs: [Proofs::None, Proofs::Service, Proofs::Everybody][draw.usize(..3)],
+        }
+    }
+
+    /// Who a dialer is, and whom it talks to.
+    pub(super) fn trust_of_dialer(&self, dialer: u8) -> Trust {
+        let identity = |key| -> Option<Arc<dyn Identity>> { Some(Arc::new(ToyKey(key))) };
+        match self.proofs {
+            Proofs::None => Trust::default(),
+            // Checking a proof takes an identity as well.
+            Proofs::Service | Proofs::Everybody => Trust {
+                identity: identity(10 + dialer),
+                peer: RequiredProof::Key(ToyKey(SERVICE_KEY).public_key()),
+            },
+        }
+    }
+
+    /// Who the service is.
+    pub(super) fn trust_of_service(&self) -> Trust {
+        match self.proofs {
+            Proofs::None => Trust::default(),
+            Proofs::Service => Trust {
+                identity: Some(Arc::new(ToyKey(SERVICE_KEY))),
+                peer: RequiredProof::Nothing,
+            },
+            Proofs::Everybody => Trust {
+                identity: Some(Arc::new(ToyKey(SERVICE_KEY))),
+                peer: RequiredProof::AnyKey,
+            },
         }
     }
 
@@ -82,10 +135,8 @@ impl Shared {
     fn connection(&self, rng: &mut fastrand::Rng) -> ConnectionConfig {
         let backoff_max = [500, 1500, 4000][rng.usize(..3)];
         let overflow = [Overflow::Wait, Overflow::Reject, Overflow::DropOldest][rng.usize(..3)];
-        let window_bytes: u64 = [600, 2000, 20_000, 1 << 20][rng.usize(..4)];
-        // A fragment must fit the window, or it can never be sent.
-        let fragment_bytes_max = (window_bytes / 2) as u32;
-        let fragment_bytes = [8, 100, 1000, 16 * 1024][rng.usize(..4)].min(fragment_bytes_max);
+        let window_bytes: u64 = [1024, 2000, 20_000, 1 << 20][rng.usize(..4)];
+        let fragment_bytes = [64, 100, 1000, 16 * 1024][rng.usize(..4)];
         ConnectionConfig {
             backoff: BackoffPolicy {
                 base: Duration::from_millis([50, 200, 500][rng.usize(..3)]),
@@ -93,6 +144,7 @@ impl Shared {
                 jitter: 0.2,
                 attempts_max: [None, None, None, Some(4), Some(10)][rng.usize(..5)],
             },
+            reconnect_spread: Duration::from_millis([0, 250][rng.usize(..2)]),
             stable_after: Duration::from_secs([1, 3, 10][rng.usize(..3)]),
             connection_timeout: Duration::from_secs([10, 30][rng.usize(..2)]),
             attempt_timeout: Duration::from_secs([3, 6, 10][rng.usize(..3)]),
@@ -105,7 +157,8 @@ impl Shared {
             window_bytes,
             message_bytes_max: self.message_bytes_max,
             fragment_bytes,
-            channels_max: 128,
+            channels_max: [3, 128][rng.usize(..2)],
+            plain_peers: PlainPeers::Refuse,
             session_loss: [SessionLoss::Resend, SessionLoss::Resend, SessionLoss::Drop]
                 [rng.usize(..3)],
             first_attempt: [
@@ -128,6 +181,10 @@ impl Shared {
                 half_open: [HalfOpen::Close, HalfOpen::Close, HalfOpen::Keep][rng.usize(..3)],
                 ..ChannelConfig::default()
             },
+            ..ConnectionConfig::default()
         }
     }
 }
+
+/// The key that dialers expect.
+const SERVICE_KEY: u8 = 1;

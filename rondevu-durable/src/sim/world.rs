@@ -158,7 +158,8 @@ impl<F: Fabric> World<F> {
 
     pub(super) fn start_dialer(&mut self, dialer: u8) -> Result<(), Broken> {
         let seeds = self.seeds();
-        let mut machine = ConnectionMachine::dialer(self.setup.dialer.clone(), seeds);
+        let trust = self.setup.trust_of_dialer(dialer);
+        let mut machine = ConnectionMachine::dialer(self.setup.dialer.clone(), trust, seeds);
         machine.connect(self.now);
         let uid = self.add_conn(Conn::new(Node::Dialer(dialer), dialer, machine));
         self.ledger.begin_dialer(uid, seeds.session);
