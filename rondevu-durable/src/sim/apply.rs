@@ -203,7 +203,8 @@ impl<F: Fabric> World<F> {
             return;
         };
         let session = conn.session;
-        let message = self.ledger.compose(uid, channel, session, len);
+        let wire = conn.wire(channel);
+        let message = self.ledger.compose(uid, wire, session, len);
         let Some(machine) = conn.machine.channel_mut(channel) else {
             return;
         };
@@ -216,7 +217,7 @@ impl<F: Fabric> World<F> {
         };
         let column = match sent {
             Ok(()) => {
-                self.ledger.accepted(uid, channel, session, message);
+                self.ledger.accepted(uid, wire, session, message);
                 0
             }
             Err(SendError::Full(_)) => 1,
@@ -270,7 +271,8 @@ impl<F: Fabric> World<F> {
             return Ok(Effect::Nothing);
         }
         if reading == Reading::Slow {
-            conn.discarding.insert(id);
+            let name = conn.name(id);
+            conn.discarding.insert(name);
         }
         if let Some(channel) = conn.machine.channel_mut(id) {
             channel.finish();

@@ -6,7 +6,7 @@ use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState, Insta
 use super::conn::{Ended, Reading};
 use super::coverage::Situation;
 use super::fabric::Fabric;
-use super::ledger::Standing;
+use super::ledger::{Standing, name};
 use super::world::{Broken, Uid, World, broken, note};
 use crate::ConnectionClosed;
 
@@ -56,6 +56,7 @@ impl<F: Fabric> World<F> {
         for uid in uids {
             if let Some(conn) = self.conns.get_mut(&uid) {
                 conn.reading = Reading::Eager;
+                conn.machine.resume(self.now);
             }
             self.turn(uid)?;
         }
@@ -155,26 +156,27 @@ impl<F: Fabric> World<F> {
         if dialer.generation() != acceptor.generation() {
             return Some(format!("c{} has another generation than its peer", pair.dialer));
         }
-        for (uid, machine, other) in [
-            (pair.dialer, dialer, acceptor),
-            (pair.acceptor, acceptor, dialer),
+        for (uid, their_uid, machine, other) in [
+            (pair.dialer, pair.acceptor, dialer, acceptor),
+            (pair.acceptor, pair.dialer, acceptor, dialer),
         ] {
             for channel in machine.channels() {
                 if channel.state() == DurableChannelState::Closed {
                     continue;
                 }
                 let (id, outbox) = (channel.id(), channel.outbox());
+                let theirs = self.conns[&their_uid].local(self.conns[&uid].wire(id));
                 let open = outbox.accepted() - outbox.settled();
                 if open > 0 {
                     return Some(format!("c{uid} {id:?} has {open} messages unconfirmed"));
                 }
                 let is_open = other
-                    .channel(id)
+                    .channel(theirs)
                     .is_some_and(|other| other.state() != DurableChannelState::Closed);
                 if channel.stream().is_none() || !is_open {
                     return Some(format!("c{uid} {id:?} is open on one side only"));
                 }
-                if !channel.is_sending() && !other.channel(id).is_some_and(|o| o.has_peer_finished())
+                if !channel.is_sending() && !other.channel(theirs).is_some_and(|o| o.has_peer_finished())
                 {
                     return Some(format!("c{uid} {id:?} has finished, its peer was not told"));
                 }
@@ -292,7 +294,9 @@ impl<F: Fabric> World<F> {
     fn audit_sender(&self, uid: Uid) -> Result<(), Broken> {
         let conn = &self.conns[&uid];
         for (channel, session, closed) in self.ledger.sent_by(uid, conn.session) {
-            let waits = |(id, _): &(ChannelId, u64)| *id == channel && closed.is_some();
+            let waits = |(id, _): &(ChannelId, u64)| {
+                closed.is_some() && session == conn.session && conn.wire(*id) == channel
+            };
             if conn.watched.iter().any(waits) {
                 return broken("outcomes", format!("c{uid} {channel:?} closed without some"));
             }
@@ -300,7 +304,7 @@ impl<F: Fabric> World<F> {
                 continue;
             }
             let unconfirmed = closed.or_else(|| {
-                let channel = conn.machine.channel(channel)?;
+                let channel = conn.machine.channel(conn.local(channel))?;
                 Some(channel.outbox().unconfirmed())
             });
             let Some(unconfirmed) = unconfirmed else {
@@ -316,7 +320,7 @@ impl<F: Fabric> World<F> {
             let fail = |how| broken("counts", format!("c{uid} {channel:?}: {how}"));
             let audit = self.ledger.audit(uid, channel, session, standing);
             audit.or_else(fail)?;
-            if !conn.is_closing && !conn.discarding.contains(&channel) {
+            if !conn.is_closing && !conn.discarding.contains(&name(channel, session)) {
                 let gaps = self.ledger.audit_gaps(uid, channel, session);
                 gaps.or_else(fail)?;
             }
@@ -328,7 +332,7 @@ impl<F: Fabric> World<F> {
         let sides = [Some(uid), self.ledger.peer(uid, session)];
         sides.into_iter().flatten().any(|uid| {
             let conn = self.conns.get(&uid).or_else(|| self.graves.get(&uid));
-            conn.is_some_and(|conn| conn.lossy.contains(&channel))
+            conn.is_some_and(|conn| conn.lossy.contains(&name(channel, session)))
         })
     }
 
@@ -345,7 +349,7 @@ impl<F: Fabric> World<F> {
         let Some(conn) = self.conns.get(&peer).or_else(|| self.graves.get(&peer)) else {
             return false;
         };
-        let discards = conn.is_closing || conn.discarding.contains(&channel);
+        let discards = conn.is_closing || conn.discarding.contains(&name(channel, session));
         // The count of a channel that lives on covers all of its sessions.
         let is_told = self.ledger.is_closed(peer, channel, session)
             && self.ledger.sessions_of(peer) <= 1;

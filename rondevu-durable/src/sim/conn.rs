@@ -9,6 +9,7 @@ use rondevu_core::{
 };
 
 use super::fabric::{EndId, Node};
+use super::ledger::{Name, name};
 use crate::{ConnectionClosed, ConnectionMachine};
 
 /// A machine with what its driver and its application would know.
@@ -33,12 +34,14 @@ pub(super) struct Conn {
     /// When the driver has something to do, as of its last turn.
     pub(super) due: Option<Instant>,
     /// Channels that may lose messages, also those that were forgotten.
-    pub(super) lossy: BTreeSet<ChannelId>,
+    pub(super) lossy: BTreeSet<Name>,
+    /// How far the ids of the acceptor's channels are shifted on a dialer.
+    pub(super) peer_ids_base: u32,
     /// Messages of which the application wants to know what became of them.
     pub(super) watched: Vec<(ChannelId, u64)>,
     pub(super) ended: Option<Ended>,
     /// Channels that the application does not read any more.
-    pub(super) discarding: BTreeSet<ChannelId>,
+    pub(super) discarding: BTreeSet<Name>,
     /// Whether the application has closed the connection.
     pub(super) is_closing: bool,
     /// The number after the highest that was handed to a link.
@@ -106,6 +109,7 @@ impl Conn {
             reading: Reading::Eager,
             due: None,
             lossy: BTreeSet::new(),
+            peer_ids_base: 0,
             watched: Vec::new(),
             ended: None,
             discarding: BTreeSet::new(),
@@ -150,6 +154,26 @@ impl Conn {
         let count = self.machine.channels().count();
         let place = (number as usize).checked_rem(count)?;
         self.machine.channels().nth(place).map(|channel| channel.id())
+    }
+
+    /// The id of a channel in the session.
+    pub(super) fn wire(&self, id: ChannelId) -> ChannelId {
+        match self.is_dialer() && id.0 % 2 == 1 {
+            true => ChannelId(id.0.wrapping_sub(self.peer_ids_base)),
+            false => id,
+        }
+    }
+
+    /// The id by which the machine knows a channel of the session.
+    pub(super) fn local(&self, wire: ChannelId) -> ChannelId {
+        match self.is_dialer() && wire.0 % 2 == 1 {
+            true => ChannelId(wire.0.wrapping_add(self.peer_ids_base)),
+            false => wire,
+        }
+    }
+
+    pub(super) fn name(&self, id: ChannelId) -> Name {
+        name(self.wire(id), self.session)
     }
 
     pub(super) fn channel_ids(&self) -> Vec<ChannelId> {

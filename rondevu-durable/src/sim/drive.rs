@@ -316,10 +316,16 @@ impl<F: Fabric> World<F> {
             told.extend(outcome.map(|outcome| (*channel, *number, outcome)));
             outcome.is_none()
         });
+        let base = conn.peer_ids_base;
+        let dials = conn.is_dialer();
+        let wire = |id: ChannelId| match dials && id.0 % 2 == 1 {
+            true => ChannelId(id.0.wrapping_sub(base)),
+            false => id,
+        };
         for (channel, number, outcome) in told {
             self.coverage.situation(Situation::Outcome(outcome));
             self.ledger
-                .told_outcome(uid, channel, session, number as usize, outcome);
+                .told_outcome(uid, wire(channel), session, number as usize, outcome);
         }
     }
 
@@ -412,10 +418,11 @@ impl<F: Fabric> World<F> {
             return Ok(closed);
         };
         let (side, session) = (conn.side(), conn.session);
-        for channel in conn.channel_ids() {
+        for id in conn.channel_ids() {
+            let channel = conn.wire(id);
             while let Some(event) = conn
                 .machine
-                .channel_mut(channel)
+                .channel_mut(id)
                 .and_then(|channel| channel.poll_event())
             {
                 note!(self, "c{uid} {channel:?} tells {event:?}");
@@ -475,10 +482,11 @@ impl<F: Fabric> World<F> {
         let Some(conn) = self.conns.get_mut(&uid) else {
             return Ok(());
         };
+        let mut lossy = Vec::new();
         for channel in conn.machine.channels() {
             let (id, state) = (channel.id(), channel.state());
             if channel.is_lossy() {
-                conn.lossy.insert(id);
+                lossy.push(id);
             }
             let known = conn
                 .channel_states
@@ -493,6 +501,10 @@ impl<F: Fabric> World<F> {
             }
             self.coverage
                 .count(Table::ChannelStates, known as usize, state as usize);
+        }
+        for id in lossy {
+            let name = conn.name(id);
+            conn.lossy.insert(name);
         }
         Ok(())
     }
@@ -518,6 +530,10 @@ impl<F: Fabric> World<F> {
         };
         let session = conn.machine.session();
         conn.session = session;
+        let peers = conn.channel_ids().into_iter().filter(|id| id.0 % 2 == 1);
+        if let Some(highest) = peers.max() {
+            conn.peer_ids_base = highest.0 + 1;
+        }
         conn.numbered.clear();
         self.ledger.begin_dialer(uid, session);
         let mut waiting = 0;
@@ -557,7 +573,7 @@ impl<F: Fabric> World<F> {
         let Some(conn) = self.conns.get_mut(&uid) else {
             return Ok(());
         };
-        let (side, session) = (conn.side(), conn.session);
+        let (side, session, wire) = (conn.side(), conn.session, conn.wire(channel));
         for _ in 0..max {
             let Some(machine) = conn.machine.channel_mut(channel) else {
                 break;
@@ -575,7 +591,7 @@ impl<F: Fabric> World<F> {
                 Delivery::Lost { .. } => 2,
             };
             self.coverage.count(Table::Deliveries, row, side);
-            let delivered = self.ledger.delivered(uid, channel, session, options, &delivery);
+            let delivered = self.ledger.delivered(uid, wire, session, options, &delivery);
             delivered.or_else(|how| {
                 broken("once and in order", format!("c{uid} {channel:?}: {how}"))
             })?;
@@ -605,7 +621,7 @@ impl<F: Fabric> World<F> {
                 continue;
             }
             let outbox = channel.outbox();
-            let accepted = self.ledger.count_accepted(uid, channel.id(), conn.session);
+            let accepted = self.ledger.count_accepted(uid, conn.wire(channel.id()), conn.session);
             if outbox.accepted() != accepted || outbox.settled() > accepted {
                 let (told, settled) = (outbox.accepted(), outbox.settled());
                 let how = format!("c{uid} accepted {accepted}, counts {told}, settled {settled}");

@@ -19,6 +19,15 @@ pub(super) struct Ledger {
     acceptors: BTreeMap<SessionId, Uid>,
 }
 
+/// Names a channel for good.
+pub(super) type Name = (ChannelId, SessionId);
+
+/// Channels of the acceptor belong to one session, those of the dialer live on.
+pub(super) fn name(channel: ChannelId, session: SessionId) -> Name {
+    let (_, channel, session) = key(0, channel, session);
+    (channel, session)
+}
+
 /// A direction: channels of the acceptor belong to one session, those of the dialer live on.
 type Key = (Uid, ChannelId, SessionId);
 
