@@ -117,7 +117,9 @@ impl ConnectionMachine {
         payload: Bytes,
         now: Instant,
     ) -> Result<(), ProtocolViolation> {
-        let Some(channel) = self.channels.get_mut(&id) else {
+        let channel = self.channels.get_mut(&id);
+        // One that has closed may still be sent a last acknowledgement.
+        let Some(channel) = channel.filter(|c| c.state() != DurableChannelState::Closed) else {
             return Ok(());
         };
         let (stream, settled) = (channel.stream(), channel.outbox().settled());

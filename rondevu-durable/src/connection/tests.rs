@@ -199,6 +199,20 @@ fn closing_delivers_what_was_sent_and_tells_the_peer() {
 }
 
 #[test]
+fn a_last_acknowledgement_for_a_closed_channel_costs_nothing() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.send(Role::Dialer, chat, "bye");
+    pair.dialer.channel_mut(chat).unwrap().finish();
+    // The acknowledgement of the message comes 25 ms after that of the end.
+    pair.wait(Duration::from_secs(1));
+    let closed = rondevu_core::DurableChannelState::Closed;
+    assert_eq!(pair.dialer.channel(chat).unwrap().state(), closed);
+    assert_eq!(pair.dialer.state(), State::Connected);
+    assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
 fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
