@@ -424,7 +424,10 @@ impl ConnectionMachine {
             return;
         }
         self.close_by = Some(now + self.config.close_timeout);
-        for channel in self.channels.values_mut() {
+        // What closed before stays readable: its last event has been told, without what would be
+        // thrown away now.
+        let open = |channel: &&mut ChannelMachine| channel.state() != DurableChannelState::Closed;
+        for channel in self.channels.values_mut().filter(open) {
             channel.finish();
             channel.discard_incoming();
         }
