@@ -313,7 +313,9 @@ impl<F: Fabric> World<F> {
             let is_lossy = self.is_lossy(uid, session, channel);
             let standing = Standing {
                 unconfirmed,
-                gaps_are_told: !is_lossy && self.gaps_are_told(uid, session, unconfirmed),
+                gaps_are_told: !is_lossy
+                    && !self.throws_away(uid, session, channel)
+                    && self.gaps_are_told(uid, session, unconfirmed),
                 is_discarding: self.is_discarding(uid, session, channel),
                 is_lossy,
             };
@@ -333,6 +335,15 @@ impl<F: Fabric> World<F> {
         sides.into_iter().flatten().any(|uid| {
             let conn = self.conns.get(&uid).or_else(|| self.graves.get(&uid));
             conn.is_some_and(|conn| conn.lossy.contains(&name(channel, session)))
+        })
+    }
+
+    /// Whether the receiver has thrown away what came in.
+    fn throws_away(&self, uid: Uid, session: rondevu_core::SessionId, channel: ChannelId) -> bool {
+        let peer = self.ledger.peer(uid, session);
+        let conn = peer.and_then(|peer| self.conns.get(&peer).or_else(|| self.graves.get(&peer)));
+        conn.is_some_and(|conn| {
+            conn.is_closing || conn.discarding.contains(&name(channel, session))
         })
     }
 

@@ -529,7 +529,16 @@ impl Fabric for FastFabric {
             self.launch(end, None, What::Taken(payload.len()), now);
         } else {
             let message = What::Message(stream, kind, payload.clone());
-            self.launch(peer, ordered.then_some(stream), message, now);
+            if ordered {
+                self.launch(peer, Some(stream), message, now);
+            } else {
+                // Never before the news that the stream is open (RFC 8832, section 6).
+                let opened = self.ends[peer.0 as usize].last_due.get(&stream).copied();
+                let due = now + self.travel_time(peer);
+                let not_before = self.ends[peer.0 as usize].not_before;
+                let due = due.max(opened.unwrap_or(due)).max(not_before);
+                self.push(due, peer, message);
+            }
         }
         Write::Accepted
     }

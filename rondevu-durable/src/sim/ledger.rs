@@ -204,7 +204,10 @@ impl Ledger {
         outcome: Outcome,
     ) {
         let outgoing = self.outgoing.entry(key(uid, channel, session)).or_default();
-        outgoing.outcomes.push((place, outcome));
+        // Shorter ones cannot be told apart.
+        if outgoing.sent.get(place).is_some_and(|(_, bytes)| bytes.len() >= UNIQUE_LEN) {
+            outgoing.outcomes.push((place, outcome));
+        }
     }
 
     /// The application has taken something.
@@ -404,3 +407,6 @@ impl Incoming {
         }
     }
 }
+
+/// A message of this length holds its number.
+const UNIQUE_LEN: usize = 10;
