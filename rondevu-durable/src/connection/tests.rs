@@ -267,6 +267,27 @@ fn closing_the_connection_leaves_what_closed_channels_hold() {
 }
 
 #[test]
+fn a_message_that_a_reset_drops_after_it_left_may_have_arrived() {
+    let mut pair = Pair::connected(ConnectionConfig {
+        session_loss: crate::SessionLoss::Drop,
+        ..ConnectionConfig::default()
+    });
+    let chat = channel(&mut pair);
+    pair.settle();
+    let now = pair.now;
+    let channel = pair.dialer.channel_mut(chat).unwrap();
+    let number = channel.send_watched("x".into(), now).unwrap();
+    pair.pump();
+    pair.acceptor = None;
+    pair.cut_all();
+    pair.wait(Duration::from_secs(3));
+    assert_eq!(pair.dialer.state(), State::Connected);
+    let channel = pair.dialer.channel_mut(chat).unwrap();
+    let outcome = channel.take_outcome(number);
+    assert_eq!(outcome, Some(rondevu_core::Outcome::Unknown));
+}
+
+#[test]
 fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
