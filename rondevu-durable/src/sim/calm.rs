@@ -315,7 +315,7 @@ impl<F: Fabric> World<F> {
                 unconfirmed,
                 gaps_are_told: !is_lossy
                     && !self.throws_away(uid, session, channel)
-                    && self.gaps_are_told(uid, session, unconfirmed),
+                    && self.gaps_are_told(uid, session, channel, unconfirmed),
                 is_discarding: self.is_discarding(uid, session, channel),
                 is_lossy,
             };
@@ -373,6 +373,7 @@ impl<F: Fabric> World<F> {
         &self,
         uid: Uid,
         session: rondevu_core::SessionId,
+        channel: ChannelId,
         unconfirmed: Unconfirmed,
     ) -> bool {
         let (conn, peer) = (&self.conns[&uid], self.ledger.peer(uid, session));
@@ -391,7 +392,9 @@ impl<F: Fabric> World<F> {
             ) => true,
             _ => false,
         };
-        is_current && in_peace && unconfirmed == Unconfirmed::default()
+        // One that was refused never came to be there.
+        let is_there = peer.channel_states.contains_key(&peer.local(channel));
+        is_there && is_current && in_peace && unconfirmed == Unconfirmed::default()
     }
 }
 

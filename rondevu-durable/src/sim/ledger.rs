@@ -52,7 +52,7 @@ struct Outgoing {
     /// The messages that some receiver has taken.
     taken: BTreeSet<usize>,
     /// Of which the sender was told that the peer has them, or that it does not.
-    outcomes: Vec<(usize, Outcome)>,
+    outcomes: Vec<(usize, Outcome, SessionId)>,
 }
 
 /// Where a session began within one direction.
@@ -206,7 +206,7 @@ impl Ledger {
         let outgoing = self.outgoing.entry(key(uid, channel, session)).or_default();
         // Shorter ones cannot be told apart.
         if outgoing.sent.get(place).is_some_and(|(_, bytes)| bytes.len() >= UNIQUE_LEN) {
-            outgoing.outcomes.push((place, outcome));
+            outgoing.outcomes.push((place, outcome, session));
         }
     }
 
@@ -286,7 +286,7 @@ impl Ledger {
             .and_then(|peer| self.incoming.get(&(peer, channel, session)))
             .unwrap_or(&nothing);
         if !standing.is_discarding && !incoming.is_vague && incoming.discarded == 0 {
-            outgoing.check_outcomes(standing.is_lossy)?;
+            outgoing.check_outcomes(session, standing.is_lossy)?;
         }
         let arrived = incoming.messages + incoming.discarded;
         let too_few = arrived < confirmed && !standing.is_discarding && !standing.is_lossy;
@@ -341,11 +341,11 @@ impl Ledger {
 
 impl Outgoing {
     /// Whether what the sender was told of single messages is true.
-    fn check_outcomes(&self, is_lossy: bool) -> Result<(), String> {
-        for (place, outcome) in &self.outcomes {
+    fn check_outcomes(&self, session: SessionId, is_lossy: bool) -> Result<(), String> {
+        for (place, outcome, told_in) in &self.outcomes {
             let is_there = self.taken.contains(place);
             let is_true = match outcome {
-                Outcome::Delivered => is_there && !is_lossy,
+                Outcome::Delivered => !is_lossy && (is_there || *told_in != session),
                 Outcome::Undelivered => !is_there,
                 Outcome::Unknown => true,
             };

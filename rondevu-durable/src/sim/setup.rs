@@ -57,7 +57,7 @@ impl Setup {
         Self {
             seed,
             dialers: [1, 1, 2, 2, 3][draw.usize(..5)],
-            latency_ms: [1, 5, 20, 60, 200][draw.usize(..5)],
+            latency_ms: [1, 5, 20, 60, 120][draw.usize(..5)],
             jitter_ms: [0, 2, 10, 40][draw.usize(..4)],
             dialer: shared.connection(draw),
             acceptor: shared.connection(draw),
@@ -147,7 +147,7 @@ impl Shared {
             reconnect_spread: Duration::from_millis([0, 250][rng.usize(..2)]),
             stable_after: Duration::from_secs([1, 3, 10][rng.usize(..3)]),
             connection_timeout: Duration::from_secs([10, 30][rng.usize(..2)]),
-            attempt_timeout: Duration::from_secs([3, 6, 10][rng.usize(..3)]),
+            attempt_timeout: Duration::from_secs([4, 6, 10][rng.usize(..3)]),
             close_timeout: Duration::from_secs([2, 5][rng.usize(..2)]),
             resume_window: self.resume_window,
             liveness: LivenessConfig {
