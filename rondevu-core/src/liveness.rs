@@ -305,10 +305,7 @@ mod tests {
         let before = l.round_trip_time();
         l.handle_timeout(at(5000));
         let suspect_at = l.poll_timeout().unwrap().at;
-        assert_eq!(
-            l.handle_timeout(suspect_at),
-            Some(LivenessTimeout::Suspect)
-        );
+        assert_eq!(l.handle_timeout(suspect_at), Some(LivenessTimeout::Suspect));
         l.on_pong(0, at(60_000));
         assert!(l.on_heard(false, at(60_000)), "heals");
         assert_eq!(l.round_trip_time(), before);

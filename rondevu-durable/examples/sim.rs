@@ -49,7 +49,9 @@ fn main() -> ExitCode {
 }
 
 fn run(hunt_for: &Hunt, begin: Instant) -> Bag {
-    let end = hunt_for.seconds.map(|seconds| begin + Duration::from_secs(seconds));
+    let end = hunt_for
+        .seconds
+        .map(|seconds| begin + Duration::from_secs(seconds));
     let goes_on = || end.is_none_or(|end| Instant::now() < end);
     let mut bag = Bag::default();
     std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
 //! How a session moves to a link whose greeting is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use rondevu_core::frame::{ChannelFrame, ControlFrame, Cursor, FRAGMENT_OVERHEAD};
@@ -60,6 +60,7 @@ impl ConnectionMachine {
                 liveness: Liveness::new(self.config.liveness, now),
                 confirmed: false,
                 hastened: false,
+                early_ends: BTreeSet::new(),
             }),
         });
         self.on_attached(now);
@@ -167,7 +168,8 @@ impl ConnectionMachine {
         let all: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in all.into_iter().filter(|id| !mentioned.contains(id)) {
             let channel = self.channels.get_mut(&id);
-            let open = |channel: &&mut ChannelMachine| channel.state() != DurableChannelState::Closed;
+            let open =
+                |channel: &&mut ChannelMachine| channel.state() != DurableChannelState::Closed;
             let Some(channel) = channel.filter(open) else {
                 continue;
             };

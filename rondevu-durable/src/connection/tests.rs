@@ -288,6 +288,35 @@ fn a_message_that_a_reset_drops_after_it_left_may_have_arrived() {
 }
 
 #[test]
+fn the_end_of_a_lossy_channel_may_overtake_its_stream() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let link = pair.dialer.live_link().unwrap();
+    let wire = ChannelId(1);
+    let mut payload = Vec::new();
+    ControlFrame::Finish { channel: wire }.encode(&mut payload);
+    let end = LinkEvent::StreamMessage {
+        stream: CONTROL,
+        kind: rondevu_core::MessageKind::Binary,
+        payload: payload.into(),
+    };
+    let opened = LinkEvent::StreamOpened {
+        stream: StreamId(9),
+        options: rondevu_core::StreamOptions {
+            reliability: Reliability::MaxRetransmits(0),
+            ..rondevu_core::StreamOptions::reliable(
+                "news",
+                rondevu_core::frame::channel_protocol(wire),
+            )
+        },
+        by: rondevu_core::OpenedBy::Remote,
+    };
+    let now = pair.now;
+    pair.dialer.handle_link_event(link, end, now);
+    pair.dialer.handle_link_event(link, opened, now);
+    assert!(pair.dialer.channel(wire).unwrap().has_peer_finished());
+}
+
+#[test]
 fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);

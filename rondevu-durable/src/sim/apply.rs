@@ -179,7 +179,11 @@ impl<F: Fabric> World<F> {
             Size::TooLarge => config.message_bytes_max as usize + 1,
         };
         // Tiny fragments make large messages slow, not more interesting.
-        let smallest = self.setup.dialer.fragment_bytes.min(self.setup.acceptor.fragment_bytes);
+        let smallest = self
+            .setup
+            .dialer
+            .fragment_bytes
+            .min(self.setup.acceptor.fragment_bytes);
         let len = match size {
             Size::TooLarge => len,
             _ => len.min(smallest as usize * FRAGMENTS_MAX),

@@ -71,7 +71,10 @@ impl<F: Fabric> World<F> {
         let most = |a: Duration, b: Duration| a.max(b);
         let backoff = setup.dialer.backoff.max.mul_f64(1.2);
         // A dead link is noticed, an attempt that began too early ends, its successors wait.
-        let patience = self.conns.values().filter_map(|conn| conn.machine.round_trip_time());
+        let patience = self
+            .conns
+            .values()
+            .filter_map(|conn| conn.machine.round_trip_time());
         let patience = patience.max().unwrap_or_default() * 8 + millis(1000);
         let liveness = most(
             setup.dialer.liveness.heartbeat,
@@ -110,7 +113,10 @@ impl<F: Fabric> World<F> {
         living
             .map(|dialer| {
                 let session = self.conns[dialer].machine.session();
-                let acceptor = self.host.as_ref().and_then(|host| host.sessions.get(&session));
+                let acceptor = self
+                    .host
+                    .as_ref()
+                    .and_then(|host| host.sessions.get(&session));
                 acceptor
                     .map(|acceptor| Pair {
                         dialer: *dialer,
@@ -154,7 +160,10 @@ impl<F: Fabric> World<F> {
             }
         }
         if dialer.generation() != acceptor.generation() {
-            return Some(format!("c{} has another generation than its peer", pair.dialer));
+            return Some(format!(
+                "c{} has another generation than its peer",
+                pair.dialer
+            ));
         }
         for (uid, their_uid, machine, other) in [
             (pair.dialer, pair.acceptor, dialer, acceptor),
@@ -176,7 +185,8 @@ impl<F: Fabric> World<F> {
                 if channel.stream().is_none() || !is_open {
                     return Some(format!("c{uid} {id:?} is open on one side only"));
                 }
-                if !channel.is_sending() && !other.channel(theirs).is_some_and(|o| o.has_peer_finished())
+                if !channel.is_sending()
+                    && !other.channel(theirs).is_some_and(|o| o.has_peer_finished())
                 {
                     return Some(format!("c{uid} {id:?} has finished, its peer was not told"));
                 }
@@ -211,8 +221,8 @@ impl<F: Fabric> World<F> {
         if let Some(trouble) = self.trouble_among(&pairs) {
             return broken("quick messages", trouble);
         }
-        let heartbeat = (self.setup.dialer.liveness.heartbeat)
-            .max(self.setup.acceptor.liveness.heartbeat);
+        let heartbeat =
+            (self.setup.dialer.liveness.heartbeat).max(self.setup.acceptor.liveness.heartbeat);
         self.run(self.now + heartbeat * 2, u64::MAX)?;
         if before != attaches(self) {
             return broken("healthy links stay", "a link was replaced without need");
@@ -227,9 +237,15 @@ impl<F: Fabric> World<F> {
         // A connection may have been closed meanwhile, because that was begun before.
         let alive = |pair: &&Pair| {
             let machines = [pair.dialer, pair.acceptor].map(|uid| self.conns.get(&uid));
-            machines.into_iter().flatten().all(|conn| !conn.machine.state().is_final())
+            machines
+                .into_iter()
+                .flatten()
+                .all(|conn| !conn.machine.state().is_final())
         };
-        pairs.iter().filter(alive).find_map(|pair| self.trouble_of(*pair))
+        pairs
+            .iter()
+            .filter(alive)
+            .find_map(|pair| self.trouble_of(*pair))
     }
 
     fn probe(&mut self, uid: Uid) -> Result<(), Broken> {
@@ -259,7 +275,11 @@ impl<F: Fabric> World<F> {
         let pairs: Vec<Pair> = self.pairs().into_iter().flatten().collect();
         for (index, pair) in pairs.iter().enumerate() {
             let by_dialer = (self.setup.seed as usize + index).is_multiple_of(2);
-            let uid = if by_dialer { pair.dialer } else { pair.acceptor };
+            let uid = if by_dialer {
+                pair.dialer
+            } else {
+                pair.acceptor
+            };
             let now = self.now;
             if let Some(conn) = self.conns.get_mut(&uid) {
                 conn.is_closing = true;
@@ -298,7 +318,10 @@ impl<F: Fabric> World<F> {
                 closed.is_some() && session == conn.session && conn.wire(*id) == channel
             };
             if conn.watched.iter().any(waits) {
-                return broken("outcomes", format!("c{uid} {channel:?} closed without some"));
+                return broken(
+                    "outcomes",
+                    format!("c{uid} {channel:?} closed without some"),
+                );
             }
             if !self.ledger.is_current(uid, session) {
                 continue;
@@ -362,8 +385,8 @@ impl<F: Fabric> World<F> {
         };
         let discards = conn.is_closing || conn.discarding.contains(&name(channel, session));
         // The count of a channel that lives on covers all of its sessions.
-        let is_told = self.ledger.is_closed(peer, channel, session)
-            && self.ledger.sessions_of(peer) <= 1;
+        let is_told =
+            self.ledger.is_closed(peer, channel, session) && self.ledger.sessions_of(peer) <= 1;
         discards && !is_told
     }
 

@@ -133,7 +133,10 @@ impl Conn {
     }
 
     pub(super) fn link_of(&self, end: EndId) -> Option<LinkId> {
-        self.links.iter().find(|link| link.end == end).map(|link| link.id)
+        self.links
+            .iter()
+            .find(|link| link.end == end)
+            .map(|link| link.id)
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -153,7 +156,10 @@ impl Conn {
     pub(super) fn channel(&self, number: u8) -> Option<ChannelId> {
         let count = self.machine.channels().count();
         let place = (number as usize).checked_rem(count)?;
-        self.machine.channels().nth(place).map(|channel| channel.id())
+        self.machine
+            .channels()
+            .nth(place)
+            .map(|channel| channel.id())
     }
 
     /// The id of a channel in the session.
@@ -177,6 +183,9 @@ impl Conn {
     }
 
     pub(super) fn channel_ids(&self) -> Vec<ChannelId> {
-        self.machine.channels().map(|channel| channel.id()).collect()
+        self.machine
+            .channels()
+            .map(|channel| channel.id())
+            .collect()
     }
 }

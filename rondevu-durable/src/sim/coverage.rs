@@ -36,110 +36,247 @@ pub(super) enum Table {
 
 /// A state that was left, by the state that was entered.
 const CONNECTION_STATES: &[&str] = &[
-    "connecting", "connected", "reconnecting", "disconnected", "failed", "closed",
+    "connecting",
+    "connected",
+    "reconnecting",
+    "disconnected",
+    "failed",
+    "closed",
 ];
 const CHANNEL_STATES: &[&str] = &["connecting", "open", "closing", "closed"];
 
 const SHEETS: [(Table, Sheet); 15] = [
-    (Table::Operations, Sheet {
-        title: "operations",
-        rows: &Op::NAMES,
-        columns: &["done", "no effect"],
-    }),
-    (Table::Faults, Sheet {
-        title: "faults of links",
-        rows: &["cut", "hole", "lag", "congest", "loss", "disorder", "roam", "close stream"],
-        columns: &["done"],
-    }),
-    (Table::Moods, Sheet {
-        title: "moods of the signaling server",
-        rows: &["up", "down", "slow", "lying", "replaying", "forgetful"],
-        columns: &["done"],
-    }),
-    (Table::ConnectionStates, Sheet {
-        title: "connection: from, to",
-        rows: CONNECTION_STATES,
-        columns: CONNECTION_STATES,
-    }),
-    (Table::ChannelStates, Sheet {
-        title: "channel: from, to",
-        rows: CHANNEL_STATES,
-        columns: CHANNEL_STATES,
-    }),
-    (Table::ConnectionEvents, Sheet {
-        title: "events of connections",
-        rows: &[
-            "state changed", "connected", "reconnecting", "disconnected", "incoming channel",
-            "session reset", "failed", "closed",
-        ],
-        columns: &["dialer", "acceptor"],
-    }),
-    (Table::ChannelEvents, Sheet {
-        title: "events of channels",
-        rows: &[
-            "opened", "queue overflow", "expired", "lost", "buffered amount low", "closed",
-            "closed, some undelivered", "closed, some maybe delivered", "closed, some unread",
-            "refused", "receive overflow",
-        ],
-        columns: &["dialer", "acceptor"],
-    }),
-    (Table::ServiceEvents, Sheet {
-        title: "events of the service",
-        rows: &["published", "refreshed", "signaling lost", "signaling back"],
-        columns: &["times"],
-    }),
-    (Table::Endings, Sheet {
-        title: "ends of connections",
-        rows: &[
-            "local", "local unconfirmed", "remote closed", "remote shutting down",
-            "remote session expired", "session expired", "failed: dial", "failed: timed out",
-            "failed: attempts", "session evicted",
-        ],
-        columns: &["dialer", "acceptor"],
-    }),
-    (Table::Refusals, Sheet {
-        title: "refused hellos",
-        rows: &["unknown session", "incarnation mismatch", "superseded", "not authorised", "busy"],
-        columns: &["times"],
-    }),
-    (Table::Frames, Sheet {
-        title: "frames",
-        rows: &[
-            "hello", "welcome", "reject", "ping", "pong", "bye", "data, last", "data, more",
-            "skip", "ack", "fin", "fin ack", "finish", "finished",
-        ],
-        columns: &["arrived", "late", "replayed", "last before end", "first lost"],
-    }),
-    (Table::Deadlines, Sheet {
-        title: "deadlines",
-        rows: &[
-            "ack", "expiry", "heartbeat", "silence", "attempt", "reconnect", "stable",
-            "resume window", "close", "renewal", "refill", "poll", "retry", "offer expiry",
-        ],
-        columns: &["passed"],
-    }),
-    (Table::Sends, Sheet {
-        title: "messages sent",
-        rows: &["empty", "one fragment", "several fragments", "above the window"],
-        columns: &["accepted", "full", "too large", "closed"],
-    }),
-    (Table::Deliveries, Sheet {
-        title: "taken by applications",
-        rows: &["text", "binary", "gap"],
-        columns: &["dialer", "acceptor"],
-    }),
-    (Table::Situations, Sheet {
-        title: "situations",
-        rows: &[
-            "signaling: down", "signaling: service not found", "signaling: no offers",
-            "signaling: next offer", "answer to an unknown offer", "answer that does not fit",
-            "link blocked", "control frame while blocked", "stale fact told", "old hello repeated",
-            "two links at once", "calm", "calm with a connection", "channel refused",
-            "outcome: delivered", "outcome: undelivered", "outcome: unknown", "reliable, ordered",
-            "reliable, unordered", "lossy, ordered", "lossy, unordered", "session proved",
-        ],
-        columns: &["times"],
-    }),
+    (
+        Table::Operations,
+        Sheet {
+            title: "operations",
+            rows: &Op::NAMES,
+            columns: &["done", "no effect"],
+        },
+    ),
+    (
+        Table::Faults,
+        Sheet {
+            title: "faults of links",
+            rows: &[
+                "cut",
+                "hole",
+                "lag",
+                "congest",
+                "loss",
+                "disorder",
+                "roam",
+                "close stream",
+            ],
+            columns: &["done"],
+        },
+    ),
+    (
+        Table::Moods,
+        Sheet {
+            title: "moods of the signaling server",
+            rows: &["up", "down", "slow", "lying", "replaying", "forgetful"],
+            columns: &["done"],
+        },
+    ),
+    (
+        Table::ConnectionStates,
+        Sheet {
+            title: "connection: from, to",
+            rows: CONNECTION_STATES,
+            columns: CONNECTION_STATES,
+        },
+    ),
+    (
+        Table::ChannelStates,
+        Sheet {
+            title: "channel: from, to",
+            rows: CHANNEL_STATES,
+            columns: CHANNEL_STATES,
+        },
+    ),
+    (
+        Table::ConnectionEvents,
+        Sheet {
+            title: "events of connections",
+            rows: &[
+                "state changed",
+                "connected",
+                "reconnecting",
+                "disconnected",
+                "incoming channel",
+                "session reset",
+                "failed",
+                "closed",
+            ],
+            columns: &["dialer", "acceptor"],
+        },
+    ),
+    (
+        Table::ChannelEvents,
+        Sheet {
+            title: "events of channels",
+            rows: &[
+                "opened",
+                "queue overflow",
+                "expired",
+                "lost",
+                "buffered amount low",
+                "closed",
+                "closed, some undelivered",
+                "closed, some maybe delivered",
+                "closed, some unread",
+                "refused",
+                "receive overflow",
+            ],
+            columns: &["dialer", "acceptor"],
+        },
+    ),
+    (
+        Table::ServiceEvents,
+        Sheet {
+            title: "events of the service",
+            rows: &["published", "refreshed", "signaling lost", "signaling back"],
+            columns: &["times"],
+        },
+    ),
+    (
+        Table::Endings,
+        Sheet {
+            title: "ends of connections",
+            rows: &[
+                "local",
+                "local unconfirmed",
+                "remote closed",
+                "remote shutting down",
+                "remote session expired",
+                "session expired",
+                "failed: dial",
+                "failed: timed out",
+                "failed: attempts",
+                "session evicted",
+            ],
+            columns: &["dialer", "acceptor"],
+        },
+    ),
+    (
+        Table::Refusals,
+        Sheet {
+            title: "refused hellos",
+            rows: &[
+                "unknown session",
+                "incarnation mismatch",
+                "superseded",
+                "not authorised",
+                "busy",
+            ],
+            columns: &["times"],
+        },
+    ),
+    (
+        Table::Frames,
+        Sheet {
+            title: "frames",
+            rows: &[
+                "hello",
+                "welcome",
+                "reject",
+                "ping",
+                "pong",
+                "bye",
+                "data, last",
+                "data, more",
+                "skip",
+                "ack",
+                "fin",
+                "fin ack",
+                "finish",
+                "finished",
+            ],
+            columns: &[
+                "arrived",
+                "late",
+                "replayed",
+                "last before end",
+                "first lost",
+            ],
+        },
+    ),
+    (
+        Table::Deadlines,
+        Sheet {
+            title: "deadlines",
+            rows: &[
+                "ack",
+                "expiry",
+                "heartbeat",
+                "silence",
+                "attempt",
+                "reconnect",
+                "stable",
+                "resume window",
+                "close",
+                "renewal",
+                "refill",
+                "poll",
+                "retry",
+                "offer expiry",
+            ],
+            columns: &["passed"],
+        },
+    ),
+    (
+        Table::Sends,
+        Sheet {
+            title: "messages sent",
+            rows: &[
+                "empty",
+                "one fragment",
+                "several fragments",
+                "above the window",
+            ],
+            columns: &["accepted", "full", "too large", "closed"],
+        },
+    ),
+    (
+        Table::Deliveries,
+        Sheet {
+            title: "taken by applications",
+            rows: &["text", "binary", "gap"],
+            columns: &["dialer", "acceptor"],
+        },
+    ),
+    (
+        Table::Situations,
+        Sheet {
+            title: "situations",
+            rows: &[
+                "signaling: down",
+                "signaling: service not found",
+                "signaling: no offers",
+                "signaling: next offer",
+                "answer to an unknown offer",
+                "answer that does not fit",
+                "link blocked",
+                "control frame while blocked",
+                "stale fact told",
+                "old hello repeated",
+                "two links at once",
+                "calm",
+                "calm with a connection",
+                "channel refused",
+                "outcome: delivered",
+                "outcome: undelivered",
+                "outcome: unknown",
+                "reliable, ordered",
+                "reliable, unordered",
+                "lossy, ordered",
+                "lossy, unordered",
+                "session proved",
+            ],
+            columns: &["times"],
+        },
+    ),
 ];
 
 /// Names of rows for [`Table::Situations`].
@@ -197,7 +334,9 @@ const OFFSETS: [usize; SHEETS.len()] = {
 impl Coverage {
     pub(super) fn count(&mut self, table: Table, row: usize, column: usize) {
         let sheet = &SHEETS[table as usize];
-        debug_assert!(sheet.0 == table && row < sheet.1.rows.len() && column < sheet.1.columns.len());
+        debug_assert!(
+            sheet.0 == table && row < sheet.1.rows.len() && column < sheet.1.columns.len()
+        );
         self.counts[OFFSETS[table as usize] + row * sheet.1.columns.len() + column] += 1;
     }
 
@@ -245,7 +384,12 @@ impl Coverage {
         for (_, sheet) in &SHEETS {
             for row in 0..sheet.rows.len() {
                 for column in 0..sheet.columns.len() {
-                    visit(sheet, row, column, *counts.next().expect("a count for each place"));
+                    visit(
+                        sheet,
+                        row,
+                        column,
+                        *counts.next().expect("a count for each place"),
+                    );
                 }
             }
         }
@@ -259,12 +403,16 @@ fn is_possible(sheet: &Sheet, row: usize, column: usize) -> bool {
         "connection: from, to" => {
             let states = rondevu_core::DurableConnectionState::ALL;
             let find = |name| states.into_iter().find(|state| state.as_str() == name);
-            find(row).zip(find(column)).is_some_and(|(from, to)| from.can_become(to))
+            find(row)
+                .zip(find(column))
+                .is_some_and(|(from, to)| from.can_become(to))
         }
         "channel: from, to" => {
             let states = rondevu_core::DurableChannelState::ALL;
             let find = |name| states.into_iter().find(|state| state.as_str() == name);
-            find(row).zip(find(column)).is_some_and(|(from, to)| from.can_become(to))
+            find(row)
+                .zip(find(column))
+                .is_some_and(|(from, to)| from.can_become(to))
         }
         _ => !IMPOSSIBLE.contains(&(sheet.title, row, column)),
     }

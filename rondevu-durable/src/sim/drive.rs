@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use core::time::Duration;
 use rondevu_core::{
-    ByeReason, ChannelId, DeadlineReason, Delivery, DurableChannelState,
-    LinkId, MessageKind, StreamId, Unconfirmed,
+    ByeReason, ChannelId, DeadlineReason, Delivery, DurableChannelState, LinkId, MessageKind,
+    StreamId, Unconfirmed,
 };
 
 use super::conn::{Blocked, Ended, Link, Reading};
@@ -73,7 +73,11 @@ impl<F: Fabric> World<F> {
     // ---- actions ----
 
     fn do_actions(&mut self, uid: Uid) -> Result<(), Broken> {
-        while let Some(action) = self.conns.get_mut(&uid).and_then(|c| c.machine.poll_action()) {
+        while let Some(action) = self
+            .conns
+            .get_mut(&uid)
+            .and_then(|c| c.machine.poll_action())
+        {
             note!(self, "c{uid} wants {action:?}");
             self.act(uid, action)?;
         }
@@ -143,19 +147,17 @@ impl<F: Fabric> World<F> {
             return Ok(());
         }
         let (reason, retry) = match response {
-            Response::Taken { offer, description } => {
-                match self.answer(uid, link, description) {
-                    Some(answer) => {
-                        let request = Request::Answer { offer, answer };
-                        self.signaling.ask(asker, request, now);
-                        return Ok(());
-                    }
-                    None => {
-                        self.coverage.situation(Situation::AnswerDoesNotFit);
-                        ("the offer cannot be used", DialRetry::Later)
-                    }
+            Response::Taken { offer, description } => match self.answer(uid, link, description) {
+                Some(answer) => {
+                    let request = Request::Answer { offer, answer };
+                    self.signaling.ask(asker, request, now);
+                    return Ok(());
                 }
-            }
+                None => {
+                    self.coverage.situation(Situation::AnswerDoesNotFit);
+                    ("the offer cannot be used", DialRetry::Later)
+                }
+            },
             Response::Failed { why, .. } => match why {
                 Refusal::Down => ("the server is down", DialRetry::Later),
                 Refusal::NotFound => ("no such service", DialRetry::Never),
@@ -166,7 +168,9 @@ impl<F: Fabric> World<F> {
                 conn.dialing = None;
                 return Ok(());
             }
-            Response::Published { .. } | Response::OfferCreated { .. } | Response::Answers { .. } => {
+            Response::Published { .. }
+            | Response::OfferCreated { .. }
+            | Response::Answers { .. } => {
                 return Ok(());
             }
         };
@@ -232,7 +236,12 @@ impl<F: Fabric> World<F> {
     fn transmit(&mut self, uid: Uid, transmit: Transmit) {
         let now = self.now;
         self.note_replays(uid, transmit.stream, &transmit.payload);
-        note!(self, "c{uid} writes {} bytes on {:?}", transmit.payload.len(), transmit.link);
+        note!(
+            self,
+            "c{uid} writes {} bytes on {:?}",
+            transmit.payload.len(),
+            transmit.link
+        );
         let Some(conn) = self.conns.get_mut(&uid) else {
             return;
         };
@@ -248,7 +257,8 @@ impl<F: Fabric> World<F> {
             payload,
             ..
         } = transmit;
-        link.blocked.push_back(Blocked::Message(stream, kind, payload));
+        link.blocked
+            .push_back(Blocked::Message(stream, kind, payload));
         unblock(link, &mut self.fabric, now);
         if !link.blocked.is_empty() {
             self.coverage.situation(Situation::Blocked);
@@ -260,7 +270,10 @@ impl<F: Fabric> World<F> {
             return;
         };
         let mut channels = conn.machine.channels();
-        let Some(id) = channels.find(|c| c.stream() == Some(stream)).map(|c| c.id()) else {
+        let Some(id) = channels
+            .find(|c| c.stream() == Some(stream))
+            .map(|c| c.id())
+        else {
             return;
         };
         drop(channels);
@@ -291,8 +304,11 @@ impl<F: Fabric> World<F> {
         self.hear_outcomes(uid);
         let closed = self.hear_channels(uid)?;
         let mut closing = Unconfirmed::default();
-        closed.iter().for_each(|(_, unconfirmed)| closing += *unconfirmed);
-        let is_reset = |event: &ConnectionEvent| matches!(event, ConnectionEvent::SessionReset { .. });
+        closed
+            .iter()
+            .for_each(|(_, unconfirmed)| closing += *unconfirmed);
+        let is_reset =
+            |event: &ConnectionEvent| matches!(event, ConnectionEvent::SessionReset { .. });
         let has_reset = events.iter().any(is_reset);
         for event in events {
             self.on_connection_event(uid, event, closing, has_reset)?;
@@ -347,7 +363,10 @@ impl<F: Fabric> World<F> {
                     self.coverage.situation(Situation::Proved);
                 }
                 if conn.told_state != *from || !from.can_become(*to) {
-                    let how = format!("c{uid} was {} and goes from {from} to {to}", conn.told_state);
+                    let how = format!(
+                        "c{uid} was {} and goes from {from} to {to}",
+                        conn.told_state
+                    );
                     return broken("events tell the state", how);
                 }
                 conn.told_state = *to;
@@ -380,7 +399,10 @@ impl<F: Fabric> World<F> {
             } => {
                 conn.ended = Some(Ended::Failed);
                 if *unconfirmed != closing && !has_reset {
-                    return broken("counts", format!("c{uid} {event:?}, its channels {closing:?}"));
+                    return broken(
+                        "counts",
+                        format!("c{uid} {event:?}, its channels {closing:?}"),
+                    );
                 }
                 let row = match failure {
                     ConnectionFailure::Dial(_) => 6,
@@ -401,9 +423,13 @@ impl<F: Fabric> World<F> {
             } => {
                 conn.ended = Some(Ended::Closed(*reason));
                 if *unconfirmed != closing && !has_reset {
-                    return broken("counts", format!("c{uid} {event:?}, its channels {closing:?}"));
+                    return broken(
+                        "counts",
+                        format!("c{uid} {event:?}, its channels {closing:?}"),
+                    );
                 }
-                self.coverage.count(Table::Endings, ending_row(*reason), side);
+                self.coverage
+                    .count(Table::Endings, ending_row(*reason), side);
                 7
             }
         };
@@ -465,7 +491,10 @@ impl<F: Fabric> World<F> {
                             }
                         }
                         if self.ledger.is_closed(uid, channel, session) {
-                            return broken("final states", format!("c{uid} {channel:?} closes twice"));
+                            return broken(
+                                "final states",
+                                format!("c{uid} {channel:?} closes twice"),
+                            );
                         }
                         self.ledger.closed(uid, channel, session, unconfirmed);
                         self.ledger.told_unread(uid, channel, session, unread);
@@ -547,7 +576,10 @@ impl<F: Fabric> World<F> {
         }
         let total = told.undelivered + told.maybe_delivered;
         if waiting > total {
-            return broken("counts", format!("c{uid} resends {waiting}, but told of {told:?}"));
+            return broken(
+                "counts",
+                format!("c{uid} resends {waiting}, but told of {told:?}"),
+            );
         }
         Ok(())
     }
@@ -591,10 +623,11 @@ impl<F: Fabric> World<F> {
                 Delivery::Lost { .. } => 2,
             };
             self.coverage.count(Table::Deliveries, row, side);
-            let delivered = self.ledger.delivered(uid, wire, session, options, &delivery);
-            delivered.or_else(|how| {
-                broken("once and in order", format!("c{uid} {channel:?}: {how}"))
-            })?;
+            let delivered = self
+                .ledger
+                .delivered(uid, wire, session, options, &delivery);
+            delivered
+                .or_else(|how| broken("once and in order", format!("c{uid} {channel:?}: {how}")))?;
         }
         Ok(())
     }
@@ -607,11 +640,18 @@ impl<F: Fabric> World<F> {
             return Ok(());
         };
         if conn.told_state != conn.machine.state() {
-            let how = format!("c{uid} told {}, is {}", conn.told_state, conn.machine.state());
+            let how = format!(
+                "c{uid} told {}, is {}",
+                conn.told_state,
+                conn.machine.state()
+            );
             return broken("events tell the state", how);
         }
         if conn.machine.state().is_final() && conn.machine.poll_timeout().is_some() {
-            return broken("final states", format!("c{uid} has a deadline after its end"));
+            return broken(
+                "final states",
+                format!("c{uid} has a deadline after its end"),
+            );
         }
         if let Some(deadline) = conn.machine.poll_timeout().filter(|d| d.at < now) {
             return broken("no deadline in the past", format!("c{uid}: {deadline:?}"));
@@ -621,7 +661,9 @@ impl<F: Fabric> World<F> {
                 continue;
             }
             let outbox = channel.outbox();
-            let accepted = self.ledger.count_accepted(uid, conn.wire(channel.id()), conn.session);
+            let accepted = self
+                .ledger
+                .count_accepted(uid, conn.wire(channel.id()), conn.session);
             if outbox.accepted() != accepted || outbox.settled() > accepted {
                 let (told, settled) = (outbox.accepted(), outbox.settled());
                 let how = format!("c{uid} accepted {accepted}, counts {told}, settled {settled}");

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use bytes::Bytes;
 use core::time::Duration;
 use rondevu_core::{
-    Fingerprints, Instant, LinkClosed, LinkEvent, LinkInfo, MessageKind, OpenedBy, Reliability, StreamId,
-    StreamOptions,
+    Fingerprints, Instant, LinkClosed, LinkEvent, LinkInfo, MessageKind, OpenedBy, Reliability,
+    StreamId, StreamOptions,
 };
 
+use super::Setup;
 use super::fabric::{
     Description, Direction, EndId, Fabric, FabricEvent, Fault, Lost, Node, Told, Write,
 };
-use super::Setup;
 
 /// Links without an engine.
 ///
@@ -406,7 +406,9 @@ impl FastFabric {
 
     fn close_random_stream(&mut self, dialer: u8, now: Instant) {
         let links = self.links_of(dialer);
-        let Some(id) = links.last().copied() else { return };
+        let Some(id) = links.last().copied() else {
+            return;
+        };
         let streams: Vec<StreamId> = self.end(id).open.keys().copied().collect();
         if let Some(stream) = streams.get(self.rng.usize(..streams.len().max(1))) {
             for id in [Some(id), self.mate(id)].into_iter().flatten() {
@@ -619,7 +621,9 @@ impl Fabric for FastFabric {
             if !held.is_empty() {
                 let due = now + Duration::from_millis(self.rng.u64(20..1500));
                 self.ends[id].not_before = due;
-                let again = held.into_iter().map(|flight| Reverse(Flight { due, ..flight }));
+                let again = held
+                    .into_iter()
+                    .map(|flight| Reverse(Flight { due, ..flight }));
                 self.flights.extend(again);
             }
             if self.ends[id].wants_room && !self.ends[id].over {

@@ -1,9 +1,7 @@
 //! Looks at the frames that links carry, without touching them.
 
 use bytes::Bytes;
-use rondevu_core::frame::{
-    CONTROL_LABEL, ChannelFrame, ControlFrame, parse_channel_protocol,
-};
+use rondevu_core::frame::{CONTROL_LABEL, ChannelFrame, ControlFrame, parse_channel_protocol};
 use rondevu_core::{LinkEvent, Seq, StreamId};
 
 use super::world::EndNotes;
@@ -24,7 +22,7 @@ pub(super) fn read(notes: &mut EndNotes, event: &LinkEvent, mut count: impl FnMu
             stream, payload, ..
         } => {
             let mut payload = payload.clone();
-                        if notes.control == Some(*stream) {
+            if notes.control == Some(*stream) {
                 while let Ok(frame) = ControlFrame::decode(&mut payload) {
                     notes.last = Some(control_row(&frame));
                     count(control_row(&frame));

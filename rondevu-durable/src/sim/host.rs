@@ -6,7 +6,8 @@ use bytes::Bytes;
 use core::time::Duration;
 use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, Hello};
 use rondevu_core::{
-    DurableConnectionState, Instant, LinkEvent, LinkId, LinkInfo, MessageKind, RejectReason, SessionId, StreamId, StreamOptions,
+    DurableConnectionState, Instant, LinkEvent, LinkId, LinkInfo, MessageKind, RejectReason,
+    SessionId, StreamId, StreamOptions,
 };
 
 use super::conn::{Conn, Ended, Link};
@@ -16,7 +17,8 @@ use super::fabric::{Description, EndId, Fabric, Node, Write};
 use super::signaling::{Asker, Refusal, Request, Response};
 use super::world::{Broken, Owner, Uid, World, broken, note};
 use crate::{
-    Arrival, Caller, ConnectionMachine, OfferKey, Reception, SessionTable, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
+    Arrival, Caller, ConnectionMachine, OfferKey, Reception, ServiceAction, ServiceEvent,
+    ServiceMachine, ServiceRetry, SessionTable,
 };
 
 /// The service in its present life.
@@ -284,11 +286,7 @@ impl<F: Fabric> World<F> {
         self.fabric.close(end, self.now);
     }
 
-    pub(super) fn on_greeting_event(
-        &mut self,
-        end: EndId,
-        event: LinkEvent,
-    ) -> Result<(), Broken> {
+    pub(super) fn on_greeting_event(&mut self, end: EndId, event: LinkEvent) -> Result<(), Broken> {
         note!(self, "greeting on {end:?}: {}", self.summary(end, &event));
         if event == LinkEvent::Writable {
             self.unblock_greeting(end);
@@ -301,7 +299,10 @@ impl<F: Fabric> World<F> {
         match greeting.reception.handle_link_event(event) {
             Some(Caller::Session { info, hello }) => return self.admit(end, control, info, hello),
             Some(Caller::Plain { event, .. }) => {
-                return broken("correct peers break no rule", format!("no greeting: {event:?}"));
+                return broken(
+                    "correct peers break no rule",
+                    format!("no greeting: {event:?}"),
+                );
             }
             None if greeting.reception.is_over() => self.end_greeting(end),
             None => {}
@@ -347,9 +348,7 @@ impl<F: Fabric> World<F> {
         let outcome = match known.and_then(|uid| Some((uid, self.conns.get_mut(&uid)?))) {
             Some((uid, conn)) => {
                 let before = conn.machine.generation();
-                let outcome = conn
-                    .machine
-                    .handle_hello(arrival, hello.clone(), self.now);
+                let outcome = conn.machine.handle_hello(arrival, hello.clone(), self.now);
                 if outcome.is_ok() && generation <= before {
                     let how = format!("c{uid} had {before:?} and takes {generation:?}");
                     return broken("older generations", how);
@@ -381,11 +380,7 @@ impl<F: Fabric> World<F> {
         }
     }
 
-    fn begin_session(
-        &mut self,
-        arrival: Arrival,
-        hello: Hello,
-    ) -> Result<Uid, RejectReason> {
+    fn begin_session(&mut self, arrival: Arrival, hello: Hello) -> Result<Uid, RejectReason> {
         let session = hello.session;
         let seeds = self.seeds();
         let (config, trust) = (self.setup.acceptor.clone(), self.setup.trust_of_service());
@@ -403,7 +398,10 @@ impl<F: Fabric> World<F> {
 
     fn dialer_of(&self, session: SessionId) -> u8 {
         let is_it = |conn: &&Conn| conn.is_dialer() && conn.machine.session() == session;
-        self.conns.values().find(is_it).map_or(0, |conn| conn.dialer)
+        self.conns
+            .values()
+            .find(is_it)
+            .map_or(0, |conn| conn.dialer)
     }
 
     fn refuse(&mut self, end: EndId, reason: RejectReason) {

@@ -123,7 +123,10 @@ impl Ledger {
 
     /// How many sessions a dialer has begun.
     pub(super) fn sessions_of(&self, uid: Uid) -> usize {
-        self.dialers.values().filter(|dialer| **dialer == uid).count()
+        self.dialers
+            .values()
+            .filter(|dialer| **dialer == uid)
+            .count()
     }
 
     /// The next message of a channel.
@@ -134,7 +137,10 @@ impl Ledger {
         session: SessionId,
         len: usize,
     ) -> Message {
-        let number = self.outgoing.get(&key(uid, channel, session)).map_or(0, |o| o.sent.len());
+        let number = self
+            .outgoing
+            .get(&key(uid, channel, session))
+            .map_or(0, |o| o.sent.len());
         let mut payload = format!("{uid:x}.{:x}.{number:x};", channel.0).into_bytes();
         let head = payload.len();
         payload.resize(len, b'-');
@@ -148,7 +154,13 @@ impl Ledger {
         }
     }
 
-    pub(super) fn accepted(&mut self, uid: Uid, channel: ChannelId, session: SessionId, message: Message) {
+    pub(super) fn accepted(
+        &mut self,
+        uid: Uid,
+        channel: ChannelId,
+        session: SessionId,
+        message: Message,
+    ) {
         let (kind, bytes) = (message.kind(), message.into_bytes());
         let outgoing = self.outgoing.entry(key(uid, channel, session)).or_default();
         outgoing.sent.push((kind, bytes));
@@ -159,11 +171,26 @@ impl Ledger {
         outgoing.map_or(0, |outgoing| outgoing.sent.len() as u64)
     }
 
-    pub(super) fn dropped(&mut self, uid: Uid, channel: ChannelId, session: SessionId, messages: u64) {
-        self.outgoing.entry(key(uid, channel, session)).or_default().dropped += messages;
+    pub(super) fn dropped(
+        &mut self,
+        uid: Uid,
+        channel: ChannelId,
+        session: SessionId,
+        messages: u64,
+    ) {
+        self.outgoing
+            .entry(key(uid, channel, session))
+            .or_default()
+            .dropped += messages;
     }
 
-    pub(super) fn closed(&mut self, uid: Uid, channel: ChannelId, session: SessionId, unconfirmed: Unconfirmed) {
+    pub(super) fn closed(
+        &mut self,
+        uid: Uid,
+        channel: ChannelId,
+        session: SessionId,
+        unconfirmed: Unconfirmed,
+    ) {
         let outgoing = self.outgoing.entry(key(uid, channel, session)).or_default();
         outgoing.closed = Some((unconfirmed, session));
     }
@@ -185,7 +212,10 @@ impl Ledger {
     }
 
     pub(super) fn told_lost(&mut self, uid: Uid, channel: ChannelId, session: SessionId, n: u64) {
-        self.incoming.entry((uid, channel, session)).or_default().lost += n;
+        self.incoming
+            .entry((uid, channel, session))
+            .or_default()
+            .lost += n;
     }
 
     pub(super) fn told_unread(&mut self, uid: Uid, channel: ChannelId, session: SessionId, n: u64) {
@@ -205,7 +235,11 @@ impl Ledger {
     ) {
         let outgoing = self.outgoing.entry(key(uid, channel, session)).or_default();
         // Shorter ones cannot be told apart.
-        if outgoing.sent.get(place).is_some_and(|(_, bytes)| bytes.len() >= UNIQUE_LEN) {
+        if outgoing
+            .sent
+            .get(place)
+            .is_some_and(|(_, bytes)| bytes.len() >= UNIQUE_LEN)
+        {
             outgoing.outcomes.push((place, outcome, session));
         }
     }
@@ -223,7 +257,9 @@ impl Ledger {
             return Err(format!("{delivery:?} from nobody"));
         };
         let Some(outgoing) = self.outgoing.get_mut(&key(peer, channel, session)) else {
-            return Err(format!("{delivery:?}, but nothing was sent on this channel"));
+            return Err(format!(
+                "{delivery:?}, but nothing was sent on this channel"
+            ));
         };
         let incoming = self.incoming.entry((uid, channel, session)).or_default();
         if !incoming.started {
@@ -314,7 +350,12 @@ impl Ledger {
         session: SessionId,
     ) -> Result<(), String> {
         match self.incoming.get(&(uid, channel, session)) {
-            Some(Incoming { lost, gaps, discarded: 0, .. }) if lost != gaps => Err(format!(
+            Some(Incoming {
+                lost,
+                gaps,
+                discarded: 0,
+                ..
+            }) if lost != gaps => Err(format!(
                 "{lost} messages are lost by events, {gaps} in their places"
             )),
             _ => Ok(()),
@@ -328,7 +369,8 @@ impl Ledger {
         uid: Uid,
         session: SessionId,
     ) -> Vec<(ChannelId, SessionId, Option<Unconfirmed>)> {
-        let range = (uid, ChannelId(0), SessionId(0))..=(uid, ChannelId(u32::MAX), SessionId(u128::MAX));
+        let range =
+            (uid, ChannelId(0), SessionId(0))..=(uid, ChannelId(u32::MAX), SessionId(u128::MAX));
         let mine = self.outgoing.range(range);
         mine.map(|((_, channel, of), outgoing)| match outgoing.closed {
             Some((unconfirmed, closed_in)) => (*channel, closed_in, Some(unconfirmed)),
@@ -352,7 +394,11 @@ impl Outgoing {
             if !is_true {
                 return Err(format!(
                     "message {place} is said to be {outcome:?}, but it {}",
-                    if is_there { "arrived" } else { "did not arrive" }
+                    if is_there {
+                        "arrived"
+                    } else {
+                        "did not arrive"
+                    }
                 ));
             }
         }
@@ -378,11 +424,7 @@ impl Incoming {
         Ok(place)
     }
 
-    fn take(
-        &mut self,
-        message: &Message,
-        sent: &[(MessageKind, Bytes)],
-    ) -> Result<usize, String> {
+    fn take(&mut self, message: &Message, sent: &[(MessageKind, Bytes)]) -> Result<usize, String> {
         let is_it = |(kind, bytes): &(MessageKind, Bytes)| {
             *kind == message.kind() && bytes == message.as_bytes()
         };
@@ -402,7 +444,9 @@ impl Incoming {
                 Some(place) => Err(format!(
                     "message {place} came again or too late, {next} was due"
                 )),
-                None => Err(format!("{message:?} was never sent, message {next} was due")),
+                None => Err(format!(
+                    "{message:?} was never sent, message {next} was due"
+                )),
             },
         }
     }

@@ -219,9 +219,32 @@ pub enum Op {
 impl Op {
     /// The names of all operations, for tables.
     pub const NAMES: [&'static str; 26] = [
-        "wait", "step", "open", "send", "read", "read slowly", "read eagerly", "finish", "discard",
-        "forget", "close", "abort", "retry now", "impair", "roam", "heal", "signaling", "busy",
-        "kill", "restart", "suspend", "tell again", "repeat hello", "calm", "pause", "resume",
+        "wait",
+        "step",
+        "open",
+        "send",
+        "read",
+        "read slowly",
+        "read eagerly",
+        "finish",
+        "discard",
+        "forget",
+        "close",
+        "abort",
+        "retry now",
+        "impair",
+        "roam",
+        "heal",
+        "signaling",
+        "busy",
+        "kill",
+        "restart",
+        "suspend",
+        "tell again",
+        "repeat hello",
+        "calm",
+        "pause",
+        "resume",
     ];
 
     /// Its place in [`Op::NAMES`].
@@ -259,15 +282,32 @@ impl Op {
     /// Operations that do less of the same, the least first.
     pub(super) fn simpler(self) -> Vec<Self> {
         match self {
-            Self::Wait { ms } => [0, 1, 100, 1000, ms / 2].map(|ms| Self::Wait { ms }).to_vec(),
-            Self::Send { at, channel, size, count } => {
-                let with = |size, count| Self::Send { at, channel, size, count };
+            Self::Wait { ms } => [0, 1, 100, 1000, ms / 2]
+                .map(|ms| Self::Wait { ms })
+                .to_vec(),
+            Self::Send {
+                at,
+                channel,
+                size,
+                count,
+            } => {
+                let with = |size, count| Self::Send {
+                    at,
+                    channel,
+                    size,
+                    count,
+                };
                 let small = Size::Bytes(1);
-                vec![with(small, 1), with(size, 1), with(small, count), with(size, 2)]
+                vec![
+                    with(small, 1),
+                    with(size, 1),
+                    with(small, count),
+                    with(size, 2),
+                ]
             }
-            Self::Suspend { process, ms } => {
-                [1, 100, 1000, ms / 2].map(|ms| Self::Suspend { process, ms }).to_vec()
-            }
+            Self::Suspend { process, ms } => [1, 100, 1000, ms / 2]
+                .map(|ms| Self::Suspend { process, ms })
+                .to_vec(),
             _ => Vec::new(),
         }
     }
@@ -364,8 +404,13 @@ impl Draw {
     fn fault(&mut self) -> Fault {
         match self.rng.u8(..16) {
             0..=5 => Fault::Cut(
-                [Told::Both, Told::Both, Told::Dialer, Told::Service, Told::Nobody]
-                    [self.rng.usize(..5)],
+                [
+                    Told::Both,
+                    Told::Both,
+                    Told::Dialer,
+                    Told::Service,
+                    Told::Nobody,
+                ][self.rng.usize(..5)],
             ),
             6..=8 => Fault::Hole(self.direction()),
             9..=10 => Fault::Lag(self.rng.u16(..1500)),
@@ -420,7 +465,9 @@ impl Draw {
         }
         match number {
             0 => Op::Wait { ms: self.ms() },
-            1 => Op::Step { facts: self.rng.u8(1..12) },
+            1 => Op::Step {
+                facts: self.rng.u8(1..12),
+            },
             2 => self.open(),
             3 => Op::Send {
                 at: self.at(),
@@ -428,28 +475,59 @@ impl Draw {
                 size: self.size(),
                 count: [1, 1, 2, 5, 12][self.rng.usize(..5)],
             },
-            4 => Op::Read { at: self.at(), count: self.rng.u8(1..6) },
+            4 => Op::Read {
+                at: self.at(),
+                count: self.rng.u8(1..6),
+            },
             5 => Op::ReadSlowly { at: self.at() },
             6 => Op::ReadEagerly { at: self.at() },
-            7 => Op::Finish { at: self.at(), channel: self.rng.u8(..4) },
-            8 => Op::Discard { at: self.at(), channel: self.rng.u8(..4) },
+            7 => Op::Finish {
+                at: self.at(),
+                channel: self.rng.u8(..4),
+            },
+            8 => Op::Discard {
+                at: self.at(),
+                channel: self.rng.u8(..4),
+            },
             9 => Op::Forget { at: self.at() },
             10 => Op::Close { at: self.at() },
             11 => Op::Abort { at: self.at() },
-            12 => Op::RetryNow { dialer: self.dialer() },
-            13 => Op::Impair { dialer: self.dialer(), fault: self.fault() },
-            14 => Op::Roam { dialer: self.dialer() },
+            12 => Op::RetryNow {
+                dialer: self.dialer(),
+            },
+            13 => Op::Impair {
+                dialer: self.dialer(),
+                fault: self.fault(),
+            },
+            14 => Op::Roam {
+                dialer: self.dialer(),
+            },
             15 => Op::Heal,
-            16 => Op::Signaling { server: self.server() },
+            16 => Op::Signaling {
+                server: self.server(),
+            },
             17 => Op::Busy,
-            18 => Op::Kill { process: self.process() },
-            19 => Op::Restart { process: self.process() },
-            20 => Op::Suspend { process: self.process(), ms: self.ms() },
+            18 => Op::Kill {
+                process: self.process(),
+            },
+            19 => Op::Restart {
+                process: self.process(),
+            },
+            20 => Op::Suspend {
+                process: self.process(),
+                ms: self.ms(),
+            },
             21 => Op::TellAgain { at: self.at() },
-            22 => Op::RepeatHello { dialer: self.dialer() },
+            22 => Op::RepeatHello {
+                dialer: self.dialer(),
+            },
             23 => Op::Calm,
-            24 => Op::Pause { dialer: self.dialer() },
-            _ => Op::Resume { dialer: self.dialer() },
+            24 => Op::Pause {
+                dialer: self.dialer(),
+            },
+            _ => Op::Resume {
+                dialer: self.dialer(),
+            },
         }
     }
 }

@@ -29,12 +29,27 @@ pub(super) enum Request {
 /// What comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Response {
-    Published { offer: EndId, granted: Duration },
-    OfferCreated { offer: EndId, granted: Duration },
-    Answers { answers: Vec<(EndId, Description)>, seen: usize },
-    Taken { offer: usize, description: Description },
+    Published {
+        offer: EndId,
+        granted: Duration,
+    },
+    OfferCreated {
+        offer: EndId,
+        granted: Duration,
+    },
+    Answers {
+        answers: Vec<(EndId, Description)>,
+        seen: usize,
+    },
+    Taken {
+        offer: usize,
+        description: Description,
+    },
     Answered,
-    Failed { request: Request, why: Refusal },
+    Failed {
+        request: Request,
+        why: Refusal,
+    },
 }
 
 /// Why a request came to nothing.
@@ -67,7 +82,9 @@ enum Errands {
     Arrive(Request),
     Return(Response),
     /// A request for answers that waits for one.
-    Wait { since: usize },
+    Wait {
+        since: usize,
+    },
 }
 
 /// The emulated server: it knows one service.
@@ -115,9 +132,8 @@ impl Signaling {
     /// The attempt is over: whatever it asked for interests nobody.
     pub(super) fn withdraw(&mut self, asker: Asker) {
         // What is on its way to the server still happens there.
-        self.errands.retain(|errand| {
-            errand.asker != asker || matches!(errand.what, Errands::Arrive(_))
-        });
+        self.errands
+            .retain(|errand| errand.asker != asker || matches!(errand.what, Errands::Arrive(_)));
     }
 
     pub(super) fn set_mood(&mut self, mood: Server, now: Instant) {
@@ -134,11 +150,9 @@ impl Signaling {
                     }
                 }
             }
-            Server::Up
-            | Server::Down
-            | Server::Slow
-            | Server::Lying
-            | Server::Replaying => self.mood = mood,
+            Server::Up | Server::Down | Server::Slow | Server::Lying | Server::Replaying => {
+                self.mood = mood
+            }
         }
     }
 
@@ -159,11 +173,9 @@ impl Signaling {
     fn travel_time(&mut self) -> Duration {
         match self.mood {
             Server::Slow => Duration::from_millis(self.rng.u64(1000..8000)),
-            Server::Up
-            | Server::Down
-            | Server::Lying
-            | Server::Replaying
-            | Server::Forgetful => self.latency,
+            Server::Up | Server::Down | Server::Lying | Server::Replaying | Server::Forgetful => {
+                self.latency
+            }
         }
     }
 
@@ -280,7 +292,11 @@ impl Signaling {
         // The newest that nobody holds, else the one that was handed out first.
         let (index, _) = open.max_by_key(|(index, offer)| {
             let free = offer.held_until <= now;
-            (free, if free { *index } else { 0 }, core::cmp::Reverse(offer.held_until))
+            (
+                free,
+                if free { *index } else { 0 },
+                core::cmp::Reverse(offer.held_until),
+            )
         })?;
         self.offers[index].held_until = now + HOLD;
         Some(index)
@@ -308,7 +324,8 @@ impl Signaling {
             return Err(Refusal::NextOffer);
         }
         record.answered = true;
-        self.answers.push((record.end, record.life, Description(answer)));
+        self.answers
+            .push((record.end, record.life, Description(answer)));
         for errand in &mut self.errands {
             if matches!(errand.what, Errands::Wait { .. }) {
                 errand.due = now;

@@ -7,6 +7,7 @@ use core::time::Duration;
 use rondevu_core::frame::Hello;
 use rondevu_core::{Incarnation, Instant, LinkEvent, SessionId, StreamId};
 
+use super::Setup;
 use super::conn::Conn;
 use super::coverage::{Coverage, Situation, Table};
 use super::fabric::{EndId, Fabric, FabricEvent, Node};
@@ -14,7 +15,6 @@ use super::frames;
 use super::host::Host;
 use super::ledger::Ledger;
 use super::signaling::{Asker, Signaling};
-use super::Setup;
 use crate::{ConnectionMachine, Seeds};
 
 /// Names a machine; never used twice.
@@ -184,7 +184,9 @@ impl<F: Fabric> World<F> {
     }
 
     fn mix(&mut self, value: u64) {
-        self.digest = (self.digest ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        self.digest = (self.digest ^ value)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(23);
     }
 
     // ---- time ----
@@ -214,7 +216,10 @@ impl<F: Fabric> World<F> {
     fn next_due(&self) -> Option<Instant> {
         let awake = |conn: &&Conn| !self.is_asleep(conn.node);
         let conns = self.conns.values().filter(awake);
-        let host = self.host.as_ref().filter(|_| !self.is_asleep(Node::Service));
+        let host = self
+            .host
+            .as_ref()
+            .filter(|_| !self.is_asleep(Node::Service));
         let once = [
             self.fabric.poll_timeout(),
             self.signaling.poll_timeout(),
@@ -320,7 +325,11 @@ impl<F: Fabric> World<F> {
         let Some(link) = link else {
             return Ok(());
         };
-        note!(self, "c{uid} hears on {link:?} ({end:?}): {}", self.summary(end, &event));
+        note!(
+            self,
+            "c{uid} hears on {link:?} ({end:?}): {}",
+            self.summary(end, &event)
+        );
         let is_closed = matches!(event, LinkEvent::Closed { .. });
         let Some(conn) = self.conns.get_mut(&uid) else {
             return Ok(());
