@@ -40,16 +40,13 @@ impl Ready {
     }
 
     /// Makes room by dropping the oldest until at most `cost_max` is left; how many messages that
-    /// were.
+    /// were. Gaps among them were reported when they came.
     pub(crate) fn drop_oldest(&mut self, cost_max: u64) -> u64 {
         let mut dropped = 0;
         while self.cost > cost_max
             && let Some(delivery) = self.pop()
         {
-            dropped += match delivery {
-                Delivery::Message(_) => 1,
-                Delivery::Lost { messages } => messages,
-            };
+            dropped += u64::from(delivery.into_message().is_some());
         }
         dropped
     }
