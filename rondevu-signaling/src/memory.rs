@@ -11,7 +11,7 @@ use rondevu_core::{
 };
 
 use crate::protocol_limits::check_description;
-use crate::registry::{Entropy, Limits, Registry};
+use crate::registry::{Entropy, Limits, Refusal, Registry};
 use crate::store::{AnswerRecord, CandidateRecord, OfferRecord, ServiceRecord, TakenOffer};
 use crate::{
     ClaimedUsername, CreatedOffer, ListedService, NewOffer, OfferAnswer, OwnOffer, OwnOfferAnswer,
@@ -131,7 +131,11 @@ impl Signaling for MemoryPeer {
     }
 
     async fn take_offer(&self, uuid: &ServiceUuid) -> Result<ServiceOffer, SignalingError> {
-        Ok(offered(self.registry.take_offer(uuid).await?))
+        match self.registry.take_offer(uuid).await {
+            Ok(taken) => Ok(offered(taken)),
+            Err(Refusal::ServiceNotFound) => Err(SignalingError::ServiceMoved),
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 
     async fn create_offers(

@@ -107,7 +107,7 @@ pub trait Signaling: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ServiceNotFound`](SignalingError::ServiceNotFound),
+    /// [`ServiceMoved`](SignalingError::ServiceMoved) if no service has this uuid,
     /// [`NoOffers`](SignalingError::NoOffers), and those of every request.
     async fn take_offer(&self, uuid: &ServiceUuid) -> Result<ServiceOffer, SignalingError>;
 
