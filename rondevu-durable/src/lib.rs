@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod error;
 mod service;
+mod trickle;
 
 pub use channel::{ChannelEvent, ChannelMachine};
 pub use config::{ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, SessionLoss};
@@ -19,5 +20,7 @@ pub use error::{
     SendError,
 };
 pub use service::{
-    OfferKey, ServiceAction, ServiceConfig, ServiceEvent, ServiceMachine, ServiceRetry,
+    OfferKey, PollEnd, PollingConfig, Presence, ServiceAction, ServiceConfig, ServiceEvent,
+    ServiceMachine, ServiceRetry,
 };
+pub use trickle::{TrickleAction, TrickleMachine};

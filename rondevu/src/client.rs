@@ -16,6 +16,7 @@ use crate::connection::DurableConnection;
 use crate::dial::{Dialer, Target};
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::line::Lines;
 use crate::service::{DurableService, ServiceOptions};
 use crate::shared::Shared;
 
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) cable: Cable,
     pub(crate) clock: Clock,
     pub(crate) connections: AtomicU64,
+    lines: Lines,
 }
 
 impl std::fmt::Debug for Rondevu {
@@ -146,6 +148,7 @@ impl RondevuBuilder {
                 cable: self.cable,
                 clock,
                 connections: AtomicU64::new(0),
+                lines: Lines::default(),
             }),
         })
     }
@@ -244,6 +247,9 @@ impl Rondevu {
             bind: inner.bind,
             cable: inner.cable.clone(),
             clock: inner.clock,
+            lines: inner.lines.clone(),
+            // The rest of the attempt is for finding a path.
+            patience: inner.config.attempt_timeout / 2,
         };
         tokio::spawn(Driver::new(Arc::clone(&shared), Some(dialer)).run());
         Ok(DurableConnection::new(shared, Some(target)))

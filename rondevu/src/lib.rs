@@ -34,11 +34,13 @@ mod dial;
 mod driver;
 mod error;
 mod greeting;
+mod line;
 mod link;
 mod service;
 mod service_driver;
 mod shared;
 mod sockets;
+mod trickle;
 
 pub use cable::Cable;
 pub use channel::DurableChannel;

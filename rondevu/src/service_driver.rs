@@ -1,16 +1,17 @@
 //! The task of a service: signaling, offers, and links on their way to their sessions.
 
+mod requests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL};
-use rondevu_core::{OfferId, ServiceId, ServiceName, StreamOptions, Username};
-use rondevu_durable::{OfferKey, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry};
-use rondevu_signaling::{
-    NewOffer, OfferAnswer, Publication, PublishedService, Retry, SignalingError, UnixMillis,
+use rondevu_core::{OfferId, ServiceId, ServiceName, Username};
+use rondevu_durable::{
+    OfferKey, PollEnd, Presence, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
 };
+use rondevu_signaling::{OfferAnswer, PublishedService, Retry, SignalingError, UnixMillis};
 use rondevu_transport::Offered;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ use crate::greeting::{Host, Registry};
 use crate::link::Routes;
 use crate::service::{DurableServiceEvent, Published, ServiceInfo, ServiceOptions};
 use crate::sockets::Sockets;
+use crate::trickle::Trickling;
 
 /// Keeps one service published and greets those who come.
 pub(crate) struct ServiceDriver {
@@ -32,10 +34,20 @@ pub(crate) struct ServiceDriver {
     options: ServiceOptions,
     machine: ServiceMachine,
     offers: HashMap<OfferId, (OfferKey, Offered)>,
+    /// Answers to offers that the server has and has not confirmed to this side yet.
+    early: HashMap<OfferId, OfferAnswer>,
     published: watch::Sender<Published>,
     seen_until: Option<UnixMillis>,
     requests: JoinSet<Outcome>,
     greetings: JoinSet<()>,
+}
+
+/// An offer that the server has, under its name there and here.
+struct Standing {
+    key: OfferKey,
+    id: OfferId,
+    expires_at: UnixMillis,
+    offered: Offered,
 }
 
 /// What a request to the signaling server came to.
@@ -44,11 +56,10 @@ enum Outcome {
         OfferKey,
         Result<(PublishedService, Offered), SignalingError>,
     ),
-    OfferCreated(
-        OfferKey,
-        Result<(OfferId, UnixMillis, Offered), SignalingError>,
-    ),
-    Polled(Result<Vec<OfferAnswer>, SignalingError>),
+    OffersCreated(Result<Vec<Standing>, SignalingError>),
+    OffersDeleted,
+    Polled(Result<(Vec<OfferAnswer>, PollEnd), SignalingError>),
+    Checked(Result<Presence, SignalingError>),
 }
 
 impl ServiceDriver {
@@ -80,6 +91,7 @@ impl ServiceDriver {
             options,
             machine,
             offers: HashMap::new(),
+            early: HashMap::new(),
             published,
             seen_until: None,
             requests: JoinSet::new(),
@@ -136,54 +148,67 @@ impl ServiceDriver {
         published.info().map(|info| info.service_id.clone())
     }
 
+    /// Withdraws the service and deletes its offers, as far as the server does so in time.
     async fn withdraw(&mut self) {
-        let info = self.service_id();
-        if let Some(id) = info {
-            let signaling = &self.host.client.inner.signaling;
-            if let Err(error) = signaling.unpublish_service(&id, &self.username).await {
-                tracing::debug!(%error, "service not withdrawn, it will expire");
-            }
+        // What is under way could publish anew what is being withdrawn.
+        self.requests.shutdown().await;
+        let service = self.service_id();
+        let offers = self.offers.drain().map(|(id, _)| id).collect();
+        let signaling = Arc::clone(&self.host.client.inner.signaling);
+        let work = requests::withdraw(signaling, service, self.username.clone(), offers);
+        if tokio::time::timeout(WITHDRAWAL_TIME, work).await.is_err() {
+            tracing::debug!("service not withdrawn in time, it will expire");
         }
     }
 
     fn act(&mut self, action: ServiceAction) {
+        let host = self.host.clone();
         match action {
             ServiceAction::Publish { offer } => {
-                let (host, options) = (self.host.clone(), self.options.clone());
                 let names = (self.username.clone(), self.service.clone());
+                let published = requests::publish(host, names, self.options.clone());
+                self.requests
+                    .spawn(async move { Outcome::Published(offer, published.await) });
+            }
+            ServiceAction::CreateOffers { offers } => {
+                let (service, ttl) = (self.service_id(), self.options.ttl);
+                let created = requests::create_offers(host, offers, service, ttl);
+                self.requests
+                    .spawn(async move { Outcome::OffersCreated(created.await) });
+            }
+            ServiceAction::DropOffers { offers } => drop(self.remove_offers(&offers)),
+            ServiceAction::DeleteOffers { offers } => {
+                let ids = self.remove_offers(&offers);
+                let signaling = Arc::clone(&host.client.inner.signaling);
                 self.requests.spawn(async move {
-                    Outcome::Published(offer, publish(host, names, options).await)
+                    requests::delete_offers(signaling, ids).await;
+                    Outcome::OffersDeleted
                 });
             }
-            ServiceAction::CreateOffer { offer } => {
-                let host = self.host.clone();
-                let service = self.service_id();
-                let ttl = self.options.ttl;
-                self.requests.spawn(async move {
-                    Outcome::OfferCreated(offer, create_offer(host, service, ttl).await)
-                });
-            }
-            ServiceAction::DropOffer { offer } => self.offers.retain(|_, (key, _)| *key != offer),
             ServiceAction::Poll => {
-                let (host, since) = (self.host.clone(), self.seen_until);
-                let interval = self.options.polling_interval;
-                self.requests.spawn(async move {
-                    let signaling = &host.client.inner.signaling;
-                    if !signaling.supports_wait().await.unwrap_or(false) {
-                        tokio::time::sleep(interval).await;
-                    }
-                    Outcome::Polled(signaling.answers(since, WAIT).await)
-                });
+                let polled = requests::poll(host, self.seen_until);
+                self.requests
+                    .spawn(async move { Outcome::Polled(polled.await) });
+            }
+            ServiceAction::Check => {
+                let names = (self.username.clone(), self.service.clone());
+                let known = self.published.borrow().info().map(|info| info.uuid.clone());
+                let checked = requests::check(host, names, known);
+                self.requests
+                    .spawn(async move { Outcome::Checked(checked.await) });
             }
         }
+    }
+
+    fn remove_offers(&mut self, keys: &[OfferKey]) -> Vec<OfferId> {
+        let gone = self.offers.extract_if(|_, (key, _)| keys.contains(key));
+        gone.map(|(id, _)| id).collect()
     }
 
     fn on_outcome(&mut self, outcome: Outcome) {
         let now = self.host.client.inner.clock.now();
         match outcome {
             Outcome::Published(key, Ok((published, offered))) => {
-                self.offers
-                    .insert(published.offer_id.clone(), (key, offered));
                 let granted = self.granted(published.expires_at);
                 self.published.send_replace(Published::As(ServiceInfo {
                     service_id: published.service_id,
@@ -191,19 +216,29 @@ impl ServiceDriver {
                     expires_at: published.expires_at,
                 }));
                 self.machine.handle_published(key, granted, now);
+                self.offers.insert(published.offer_id, (key, offered));
+                self.take_early_answers();
             }
-            Outcome::OfferCreated(key, Ok((id, expires_at, offered))) => {
-                self.offers.insert(id, (key, offered));
-                let granted = self.granted(expires_at);
-                self.machine.handle_offer_created(key, granted, now);
+            Outcome::OffersCreated(Ok(created)) => {
+                let granted = created
+                    .iter()
+                    .map(|offer| (offer.key, self.granted(offer.expires_at)));
+                let granted: Vec<_> = granted.collect();
+                self.machine.handle_offers_created(&granted, now);
+                let created = created.into_iter();
+                self.offers
+                    .extend(created.map(|offer| (offer.id, (offer.key, offer.offered))));
+                self.take_early_answers();
             }
-            Outcome::Polled(Ok(answers)) => {
-                let taken = answers
+            Outcome::OffersDeleted => {}
+            Outcome::Polled(Ok((answers, end))) => {
+                let taken: Vec<_> = answers
                     .into_iter()
-                    .filter_map(|answer| self.take_answer(answer));
-                let taken: Vec<_> = taken.collect();
-                self.machine.handle_polled(&taken);
+                    .filter_map(|answer| self.take_answer(answer))
+                    .collect();
+                self.machine.handle_polled(&taken, end, now);
             }
+            Outcome::Checked(Ok(presence)) => self.machine.handle_checked(presence, now),
             Outcome::Published(_, Err(error)) => {
                 let first = matches!(*self.published.borrow(), Published::NotYet);
                 if first {
@@ -211,38 +246,53 @@ impl ServiceDriver {
                         .send_replace(Published::Failed(error.clone()));
                 }
                 self.machine.handle_write_failed(self.retry(&error), now);
-                self.report(&error);
             }
-            Outcome::OfferCreated(_, Err(error)) => {
+            Outcome::OffersCreated(Err(error)) => {
                 self.machine.handle_write_failed(self.retry(&error), now);
-                self.report(&error);
             }
             Outcome::Polled(Err(error)) => {
+                // Whatever server comes back, its clock may be another one.
+                self.seen_until = None;
                 self.machine.handle_poll_failed(self.retry(&error), now);
-                self.report(&error);
+            }
+            Outcome::Checked(Err(error)) => {
+                self.machine.handle_check_failed(self.retry(&error), now);
             }
         }
     }
 
-    /// What is left of a time to live. The server's clock may differ from ours by minutes, but
-    /// never gives more than was asked for.
+    /// What is left of a time to live.
+    ///
+    /// The server's clock may differ from ours by minutes, so what it says is taken only as far as
+    /// it is possible: no server grants less than a minute, or more than was asked for.
     fn granted(&self, expires_at: UnixMillis) -> Duration {
-        let left = expires_at.0.saturating_sub(UnixMillis::now().0);
+        let left = expires_at.saturating_since(UnixMillis::now());
         let asked = self.options.ttl.unwrap_or(DEFAULT_TTL).max(DEFAULT_TTL);
-        Duration::from_millis(left).clamp(Duration::from_secs(5), asked)
+        match left < IMPOSSIBLE_TTL {
+            true => DEFAULT_TTL,
+            false => left.min(asked),
+        }
     }
 
     fn retry(&self, error: &SignalingError) -> ServiceRetry {
+        tracing::warn!(error = with_sources(error), "signaling of a service failed");
+        let was_published = self.published.borrow().info().is_some();
         match error.retry() {
-            Retry::Never => ServiceRetry::Never,
-            Retry::AfterPublish => ServiceRetry::Publish,
+            Retry::Never => match error {
+                SignalingError::UsernameTaken | SignalingError::Invalid { .. } => {
+                    ServiceRetry::Never
+                }
+                // What worked before may work again: a proxy whose server is away says strange
+                // things, and a clock that is off is set right.
+                _ if was_published => ServiceRetry::Backoff,
+                _ => ServiceRetry::Never,
+            },
+            Retry::AfterPublish => ServiceRetry::StartOver,
+            Retry::After(pause) => ServiceRetry::After(pause),
+            Retry::NewDescription => ServiceRetry::After(Duration::ZERO),
             _ if matches!(error, SignalingError::ServiceNotFound) => ServiceRetry::Publish,
             _ => ServiceRetry::Backoff,
         }
-    }
-
-    fn report(&self, error: &SignalingError) {
-        tracing::warn!(error = with_sources(error), "signaling of a service failed");
     }
 
     fn publish_event(&self, event: ServiceEvent) {
@@ -266,83 +316,53 @@ impl ServiceDriver {
         let _ = self.host.events.send(event);
     }
 
-    /// An offer was answered: its link looks for a path and waits for a hello.
+    /// An offer was answered: its link looks for a path and waits for a hello. An answer that the
+    /// server repeats finds its offer gone.
     fn take_answer(&mut self, answer: OfferAnswer) -> Option<OfferKey> {
         self.seen_until = self.seen_until.max(Some(answer.answered_at));
-        let (key, offered) = self.offers.remove(&answer.offer_id)?;
-        let mut transport = offered.transport;
-        let now = self.host.client.inner.clock.now();
-        if let Err(error) = transport.accept_answer(&answer.answer, now) {
-            tracing::debug!(%error, "an answer cannot be used");
-            return Some(key);
-        }
-        self.host
-            .receive(transport, offered.stream, &mut self.greetings);
+        let Some((key, offered)) = self.offers.remove(&answer.offer_id) else {
+            if self.early.len() < EARLY_MAX {
+                self.early.insert(answer.offer_id.clone(), answer);
+            }
+            return None;
+        };
+        self.meet(&answer, offered);
         Some(key)
     }
-}
 
-fn new_offer(host: &Host) -> Result<Offered, SignalingError> {
-    let inner = &host.client.inner;
-    let stream = StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL);
-    inner
-        .factory
-        .create_offer(&host.sockets.addresses(), stream, inner.clock.now())
-        .map_err(|error| SignalingError::Invalid {
-            reason: error.to_string(),
-        })
-}
-
-async fn publish(
-    host: Host,
-    (username, service): (Username, ServiceName),
-    options: ServiceOptions,
-) -> Result<(PublishedService, Offered), SignalingError> {
-    let inner = &host.client.inner;
-    let offered = new_offer(&host)?;
-    let publication = || {
-        let signed = inner
-            .key_pair
-            .sign_publish(&username, &service, UnixMillis::now());
-        Publication {
-            ttl: options.ttl,
-            visibility: options.visibility,
-            ..Publication::new(
-                username.clone(),
-                service.clone(),
-                offered.description.clone(),
-                signed,
-            )
+    /// The server may tell of an answer to an offer before its word that it has the offer is here.
+    fn take_early_answers(&mut self) {
+        let early = std::mem::take(&mut self.early);
+        let mut early: Vec<_> = early.into_values().collect();
+        early.sort_by_key(|answer| answer.answered_at);
+        for answer in early {
+            if let Some((key, offered)) = self.offers.remove(&answer.offer_id) {
+                self.meet(&answer, offered);
+                self.machine.handle_answered(key);
+            }
         }
-    };
-    let mut published = inner.signaling.publish_service(&publication()).await;
-    if matches!(&published, Err(error) if error.retry() == Retry::AfterClaim) {
-        let claim = inner.key_pair.sign_claim(&username, UnixMillis::now());
-        inner.signaling.claim_username(&claim).await?;
-        published = inner.signaling.publish_service(&publication()).await;
     }
-    Ok((published?, offered))
+
+    fn meet(&mut self, answer: &OfferAnswer, offered: Offered) {
+        let inner = &self.host.client.inner;
+        let mut transport = offered.transport;
+        if let Err(error) = transport.accept_answer(&answer.answer, inner.clock.now()) {
+            tracing::debug!(%error, "an answer cannot be used");
+            return;
+        }
+        let signaling = Arc::clone(&inner.signaling);
+        let offer = answer.offer_id.clone();
+        let transport = Trickling::start(transport, signaling, offer, inner.clock);
+        self.host
+            .receive(Box::new(transport), offered.stream, &mut self.greetings);
+    }
 }
 
-async fn create_offer(
-    host: Host,
-    service: Option<ServiceId>,
-    ttl: Option<Duration>,
-) -> Result<(OfferId, UnixMillis, Offered), SignalingError> {
-    let offered = new_offer(&host)?;
-    let offer = NewOffer {
-        service,
-        ttl,
-        ..NewOffer::new(offered.description.clone())
-    };
-    let mut created = host.client.inner.signaling.create_offers(&[offer]).await?;
-    let created = created.pop().ok_or_else(|| SignalingError::Malformed {
-        reason: "the server created no offer and reported no error".into(),
-    })?;
-    Ok((created.id, created.expires_at, offered))
-}
-
-/// How long a request for answers stays open on the server.
-const WAIT: Duration = Duration::from_secs(25);
-/// What servers grant if nothing was asked for.
+/// What servers grant if nothing was asked for, and at least.
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
+/// Whoever grants less, or seems to, has another clock.
+const IMPOSSIBLE_TTL: Duration = Duration::from_secs(30);
+/// Programs that end do not wait for a server that is away.
+const WITHDRAWAL_TIME: Duration = Duration::from_secs(3);
+/// As many as a request creates.
+const EARLY_MAX: usize = 100;
