@@ -82,7 +82,10 @@ pub enum ServiceAction {
         offers: Vec<OfferKey>,
     },
     /// Ask for answers.
-    Poll,
+    Poll {
+        /// How long the server may keep the request open.
+        wait: Duration,
+    },
     /// Look the service up, as a dialer would.
     Check,
 }
@@ -244,6 +247,12 @@ impl ServiceMachine {
     fn succeeded(&mut self, kind: Kind, now: Instant) -> Duration {
         let failed_before = self.request(kind).is_failing();
         let took = self.request(kind).succeed(now);
+        self.recover(failed_before, now);
+        took
+    }
+
+    /// The server answers, whatever it says. If it did not before, it may have lost its memory.
+    fn recover(&mut self, failed_before: bool, now: Instant) {
         if failed_before {
             for other in [Kind::Write, Kind::Poll, Kind::Check] {
                 self.request(other).hasten(now);
@@ -254,20 +263,23 @@ impl ServiceMachine {
                 self.events.push_back(ServiceEvent::SignalingBack);
             }
         }
-        took
     }
 
     fn failed(&mut self, kind: Kind, retry: ServiceRetry, now: Instant) {
         let failing_before = self.is_failing();
         let (backoff, mut rng) = (self.config.backoff, self.rng.fork());
         let request = self.request(kind);
+        let failed_before = request.is_failing();
         match retry {
             ServiceRetry::Never => {
                 request.pause(Duration::ZERO, now);
                 self.lease = Lease::Refused;
                 self.events.push_back(ServiceEvent::Refused);
             }
-            ServiceRetry::After(pause) => request.pause(pause, now),
+            ServiceRetry::After(pause) => {
+                self.recover(failed_before, now);
+                self.request(kind).pause(pause, now);
+            }
             ServiceRetry::Backoff => {
                 request.fail(&backoff, &mut rng, now);
                 if !failing_before {
@@ -276,10 +288,12 @@ impl ServiceMachine {
             }
             ServiceRetry::Publish => {
                 request.set_back(&backoff, &mut rng, now);
+                self.recover(failed_before, now);
                 self.lose_service();
             }
             ServiceRetry::StartOver => {
                 request.set_back(&backoff, &mut rng, now);
+                self.recover(failed_before, now);
                 self.lease.lose();
                 let offers = self.pool.clear();
                 self.drop_offers(offers);
@@ -345,8 +359,13 @@ impl ServiceMachine {
 
     fn plan_poll(&mut self, now: Instant) {
         if self.polling.next_at() <= now && self.asking.is_ready(now) {
+            // After an outage it is worth knowing soon that it is over.
+            let wait = match self.asking.is_failing() {
+                true => Duration::ZERO,
+                false => WAIT,
+            };
             self.asking.start(now);
-            self.actions.push_back(ServiceAction::Poll);
+            self.actions.push_back(ServiceAction::Poll { wait });
         }
     }
 
@@ -397,3 +416,6 @@ impl ServiceMachine {
         self.pool.ready(now)
     }
 }
+
+/// Servers keep a request open for 30 s at most, and networks forget silent connections.
+const WAIT: Duration = Duration::from_secs(25);

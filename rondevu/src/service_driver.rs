@@ -185,8 +185,8 @@ impl ServiceDriver {
                     Outcome::OffersDeleted
                 });
             }
-            ServiceAction::Poll => {
-                let polled = requests::poll(host, self.seen_until);
+            ServiceAction::Poll { wait } => {
+                let polled = requests::poll(host, self.seen_until, wait);
                 self.requests
                     .spawn(async move { Outcome::Polled(polled.await) });
             }

@@ -73,6 +73,7 @@ impl Request {
 
     /// The server asks for a pause.
     pub(crate) fn pause(&mut self, pause: Duration, now: Instant) {
+        self.failures = 0;
         self.end(now);
         self.not_before = now + pause.max(PAUSE_MIN);
     }
@@ -85,6 +86,7 @@ impl Request {
         rng: &mut fastrand::Rng,
         now: Instant,
     ) {
+        self.failures = 0;
         self.end(now);
         self.not_before = match self.setbacks {
             0 => now,

@@ -27,6 +27,17 @@ fn publish(offer: u64) -> ServiceAction {
     }
 }
 
+fn poll() -> ServiceAction {
+    ServiceAction::Poll { wait: WAIT }
+}
+
+/// The request of a service that does not know whether its server is back.
+fn short_poll() -> ServiceAction {
+    ServiceAction::Poll {
+        wait: Duration::ZERO,
+    }
+}
+
 fn create(offers: impl IntoIterator<Item = u64>) -> ServiceAction {
     ServiceAction::CreateOffers {
         offers: keys(offers),
@@ -50,11 +61,11 @@ fn published(pool_size: usize) -> ServiceMachine {
     assert_eq!(events(&mut service), [ServiceEvent::Published]);
     let size = pool_size as u64;
     if size > 1 {
-        let expected = [create(1..size), ServiceAction::Poll];
+        let expected = [create(1..size), poll()];
         assert_eq!(actions(&mut service, at(0)), expected);
         created(&mut service, 1..size, at(0));
     } else {
-        assert_eq!(actions(&mut service, at(0)), [ServiceAction::Poll]);
+        assert_eq!(actions(&mut service, at(0)), [poll()]);
     }
     assert_eq!(actions(&mut service, at(0)), []);
     service
@@ -66,18 +77,18 @@ fn the_pool_is_filled_with_one_request_and_polls_do_not_overlap() {
     assert_eq!(service.open_offers(at(0)), 100);
     assert_eq!(actions(&mut service, at(20_000)), []);
     service.handle_polled(&[], PollEnd::Waited, at(25_000));
-    assert_eq!(actions(&mut service, at(25_000)), [ServiceAction::Poll]);
+    assert_eq!(actions(&mut service, at(25_000)), [poll()]);
 }
 
 #[test]
 fn answered_offers_are_replaced_at_once_and_together() {
     let mut service = published(4);
     service.handle_polled(&keys([1, 3]), PollEnd::Waited, at(10));
-    let expected = [create([4, 5]), ServiceAction::Poll];
+    let expected = [create([4, 5]), poll()];
     assert_eq!(actions(&mut service, at(10)), expected);
     // Another answer while the request is under way waits for its end.
     service.handle_polled(&keys([0]), PollEnd::Waited, at(11));
-    assert_eq!(actions(&mut service, at(11)), [ServiceAction::Poll]);
+    assert_eq!(actions(&mut service, at(11)), [poll()]);
     created(&mut service, [4, 5], at(12));
     assert_eq!(actions(&mut service, at(12)), [create([6])]);
 }
@@ -104,7 +115,7 @@ fn it_is_renewed_in_time_and_its_older_offers_are_replaced_and_deleted() {
 fn the_surplus_of_a_renewal_is_deleted_once_nobody_takes_it_any_more() {
     let mut service = published(1);
     service.handle_polled(&keys([0]), PollEnd::Waited, at(30_000));
-    let expected = [create([1]), ServiceAction::Poll];
+    let expected = [create([1]), poll()];
     assert_eq!(actions(&mut service, at(30_000)), expected);
     created(&mut service, [1], at(30_000));
     assert_eq!(actions(&mut service, at(48_000)), [publish(2)]);
@@ -131,7 +142,7 @@ fn a_server_that_answers_at_once_is_asked_eagerly_first_and_then_slowly() {
             if let Some(ServiceAction::Publish { offer }) = actions.first() {
                 service.handle_published(*offer, TTL, now);
             }
-            if actions.contains(&ServiceAction::Poll) {
+            if actions.contains(&poll()) {
                 break;
             }
             if actions.contains(&ServiceAction::Check) {
@@ -159,12 +170,12 @@ fn an_outage_is_reported_once_and_its_end_once() {
         let retry = service.poll_timeout().unwrap();
         assert_eq!(retry.reason, DeadlineReason::Poll);
         now = retry.at;
-        assert_eq!(actions(&mut service, now), [ServiceAction::Poll]);
+        assert_eq!(actions(&mut service, now), [short_poll()]);
         service.handle_poll_failed(ServiceRetry::Backoff, now);
     }
     assert_eq!(events(&mut service), [ServiceEvent::SignalingLost]);
     now = service.poll_timeout().unwrap().at;
-    assert_eq!(actions(&mut service, now), [ServiceAction::Poll]);
+    assert_eq!(actions(&mut service, now), [short_poll()]);
     service.handle_polled(&[], PollEnd::AtOnce, now);
     assert_eq!(events(&mut service), [ServiceEvent::SignalingBack]);
 }
@@ -177,7 +188,7 @@ fn a_server_that_fails_at_one_thing_only_is_not_reported_again_and_again() {
     for second in 49..60 {
         service.handle_polled(&[], PollEnd::Waited, at(second * 1000));
         let actions = actions(&mut service, at(second * 1000));
-        assert!(actions.contains(&ServiceAction::Poll), "{actions:?}");
+        assert!(actions.contains(&poll()), "{actions:?}");
         if let Some(ServiceAction::Publish { .. }) = actions.first() {
             service.handle_write_failed(ServiceRetry::Backoff, at(second * 1000));
         }
@@ -190,9 +201,9 @@ fn after_an_outage_it_looks_whether_the_server_still_has_the_service() {
     let mut service = published(2);
     service.handle_poll_failed(ServiceRetry::Backoff, at(1000));
     let now = service.poll_timeout().unwrap().at;
-    assert_eq!(actions(&mut service, now), [ServiceAction::Poll]);
+    assert_eq!(actions(&mut service, now), [short_poll()]);
     service.handle_polled(&[], PollEnd::Waited, now);
-    let expected = [ServiceAction::Poll, ServiceAction::Check];
+    let expected = [poll(), ServiceAction::Check];
     assert_eq!(actions(&mut service, now), expected);
     service.handle_checked(Presence::Missing, now);
     assert_eq!(actions(&mut service, now), [publish(2)]);
@@ -211,7 +222,7 @@ fn with_a_long_time_to_live_it_looks_after_the_service_every_minute() {
     let mut service = ServiceMachine::new(ServiceConfig::default(), 1);
     actions(&mut service, at(0));
     service.handle_published(OfferKey(0), TTL * 60, at(0));
-    assert_eq!(actions(&mut service, at(0)), [ServiceAction::Poll]);
+    assert_eq!(actions(&mut service, at(0)), [poll()]);
     assert_eq!(actions(&mut service, at(60_000)), [ServiceAction::Check]);
     service.handle_checked(Presence::Found, at(60_000));
     assert_eq!(actions(&mut service, at(119_999)), []);
@@ -226,16 +237,35 @@ fn a_forgotten_peer_publishes_again_and_its_offers_are_dropped() {
     let expected = [ServiceAction::DropOffers { offers }, publish(2)];
     assert_eq!(actions(&mut service, at(1000)), expected);
     service.handle_published(OfferKey(2), TTL, at(1000));
-    let expected = [create([3]), ServiceAction::Poll];
+    let expected = [create([3]), poll()];
     assert_eq!(actions(&mut service, at(1000)), expected);
     assert_eq!(events(&mut service), [ServiceEvent::Published]);
+}
+
+#[test]
+fn a_server_that_has_forgotten_the_peer_is_back_all_the_same() {
+    let mut service = published(1);
+    service.handle_poll_failed(ServiceRetry::Backoff, at(1000));
+    let now = service.poll_timeout().unwrap().at;
+    assert_eq!(actions(&mut service, now), [short_poll()]);
+    service.handle_poll_failed(ServiceRetry::StartOver, now);
+    let offers = keys([0]);
+    let expected = [ServiceAction::DropOffers { offers }, publish(1)];
+    assert_eq!(actions(&mut service, now), expected);
+    service.handle_published(OfferKey(1), TTL, now);
+    let expected = [
+        ServiceEvent::SignalingLost,
+        ServiceEvent::SignalingBack,
+        ServiceEvent::Published,
+    ];
+    assert_eq!(events(&mut service), expected);
 }
 
 #[test]
 fn a_service_that_is_gone_is_published_again_and_answers_to_its_offers_are_still_heard() {
     let mut service = published(2);
     service.handle_polled(&keys([0]), PollEnd::Waited, at(1000));
-    let expected = [create([2]), ServiceAction::Poll];
+    let expected = [create([2]), poll()];
     assert_eq!(actions(&mut service, at(1000)), expected);
     service.handle_write_failed(ServiceRetry::Publish, at(1000));
     assert_eq!(actions(&mut service, at(1000)), [publish(3)]);
@@ -243,7 +273,7 @@ fn a_service_that_is_gone_is_published_again_and_answers_to_its_offers_are_still
     assert_eq!(actions(&mut service, at(1000)), [create([4])]);
     created(&mut service, [4], at(1000));
     service.handle_polled(&keys([1]), PollEnd::Waited, at(1001));
-    assert_eq!(actions(&mut service, at(1001)), [ServiceAction::Poll]);
+    assert_eq!(actions(&mut service, at(1001)), [poll()]);
 }
 
 #[test]
@@ -263,7 +293,7 @@ fn a_server_that_contradicts_itself_is_not_asked_without_end() {
                     requests += 1;
                     service.handle_write_failed(ServiceRetry::Publish, now);
                 }
-                ServiceAction::Poll
+                ServiceAction::Poll { .. }
                 | ServiceAction::Check
                 | ServiceAction::DropOffers { .. }
                 | ServiceAction::DeleteOffers { .. } => {}
@@ -279,7 +309,7 @@ fn a_pause_that_the_server_asks_for_is_kept_and_is_no_outage() {
     let mut service = published(1);
     service.handle_poll_failed(ServiceRetry::After(TTL / 2), at(1000));
     assert_eq!(actions(&mut service, at(30_999)), []);
-    assert_eq!(actions(&mut service, at(31_000)), [ServiceAction::Poll]);
+    assert_eq!(actions(&mut service, at(31_000)), [poll()]);
     service.handle_poll_failed(ServiceRetry::After(Duration::ZERO), at(31_000));
     assert_eq!(actions(&mut service, at(31_000)), []);
     assert_eq!(events(&mut service), []);

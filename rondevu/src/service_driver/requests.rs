@@ -97,6 +97,7 @@ pub(super) async fn create_offers(
 pub(super) async fn poll(
     host: Host,
     since: Option<UnixMillis>,
+    wait: Duration,
 ) -> Result<(Vec<OfferAnswer>, PollEnd), SignalingError> {
     let signaling = &host.client.inner.signaling;
     let end = match signaling.supports_wait().await {
@@ -104,7 +105,7 @@ pub(super) async fn poll(
         // The request that counts may work nevertheless.
         Ok(false) | Err(_) => PollEnd::AtOnce,
     };
-    Ok((signaling.answers(since, WAIT).await?, end))
+    Ok((signaling.answers(since, wait).await?, end))
 }
 
 /// Looks the service up, as a dialer would.
@@ -153,7 +154,5 @@ pub(super) async fn withdraw(
     delete_offers(signaling, offers).await;
 }
 
-/// How long a request for answers stays open on the server.
-const WAIT: Duration = Duration::from_secs(25);
 /// So many requests at once are still polite.
 const DELETIONS_MAX: usize = 8;
