@@ -81,6 +81,13 @@ impl fmt::Debug for MemoryPeer {
 
 #[async_trait]
 impl Signaling for MemoryPeer {
+    fn another_peer(&self) -> Option<Arc<dyn Signaling>> {
+        let signaling = MemorySignaling {
+            registry: Arc::clone(&self.registry),
+        };
+        Some(Arc::new(signaling.peer()))
+    }
+
     async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {
         Ok(self.registry.claim_username(claim).await?)
     }

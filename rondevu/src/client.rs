@@ -112,6 +112,14 @@ impl RondevuBuilder {
         self
     }
 
+    /// Other links than WebRTC, made by a factory that goes by `clock`.
+    #[cfg(test)]
+    pub(crate) fn links(mut self, factory: Arc<dyn TransportFactory>, clock: Clock) -> Self {
+        self.factory = Some(factory);
+        self.clock = Some(clock);
+        self
+    }
+
     /// Makes the client. Contacts nobody.
     ///
     /// # Errors

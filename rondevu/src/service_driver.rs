@@ -11,7 +11,9 @@ use rondevu_core::{OfferId, ServiceId, ServiceName, Username};
 use rondevu_durable::{
     OfferKey, PollEnd, Presence, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
 };
-use rondevu_signaling::{OfferAnswer, PublishedService, Retry, SignalingError, UnixMillis};
+use rondevu_signaling::{
+    OfferAnswer, PublishedService, Retry, Signaling, SignalingError, UnixMillis,
+};
 use rondevu_transport::Offered;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,6 +31,8 @@ use crate::trickle::Trickling;
 /// Keeps one service published and greets those who come.
 pub(crate) struct ServiceDriver {
     host: Host,
+    /// A peer of its own: some servers mix up the offers of a peer that has several services.
+    signaling: Arc<dyn Signaling>,
     username: Username,
     service: ServiceName,
     options: ServiceOptions,
@@ -75,6 +79,8 @@ impl ServiceDriver {
         published: watch::Sender<Published>,
     ) -> Result<Self, Error> {
         let machine = ServiceMachine::new(options.machine_config(), seeds()?.rng);
+        let shared = &client.inner.signaling;
+        let signaling = shared.another_peer().unwrap_or_else(|| Arc::clone(shared));
         let host = Host {
             client,
             sockets,
@@ -86,6 +92,7 @@ impl ServiceDriver {
         };
         Ok(Self {
             host,
+            signaling,
             username,
             service,
             options,
@@ -154,7 +161,7 @@ impl ServiceDriver {
         self.requests.shutdown().await;
         let service = self.service_id();
         let offers = self.offers.drain().map(|(id, _)| id).collect();
-        let signaling = Arc::clone(&self.host.client.inner.signaling);
+        let signaling = Arc::clone(&self.signaling);
         let work = requests::withdraw(signaling, service, self.username.clone(), offers);
         if tokio::time::timeout(WITHDRAWAL_TIME, work).await.is_err() {
             tracing::debug!("service not withdrawn in time, it will expire");
@@ -162,38 +169,37 @@ impl ServiceDriver {
     }
 
     fn act(&mut self, action: ServiceAction) {
-        let host = self.host.clone();
+        let (host, signaling) = (self.host.clone(), Arc::clone(&self.signaling));
         match action {
             ServiceAction::Publish { offer } => {
                 let names = (self.username.clone(), self.service.clone());
-                let published = requests::publish(host, names, self.options.clone());
+                let published = requests::publish(host, signaling, names, self.options.clone());
                 self.requests
                     .spawn(async move { Outcome::Published(offer, published.await) });
             }
             ServiceAction::CreateOffers { offers } => {
                 let (service, ttl) = (self.service_id(), self.options.ttl);
-                let created = requests::create_offers(host, offers, service, ttl);
+                let created = requests::create_offers(host, signaling, offers, service, ttl);
                 self.requests
                     .spawn(async move { Outcome::OffersCreated(created.await) });
             }
             ServiceAction::DropOffers { offers } => drop(self.remove_offers(&offers)),
             ServiceAction::DeleteOffers { offers } => {
                 let ids = self.remove_offers(&offers);
-                let signaling = Arc::clone(&host.client.inner.signaling);
                 self.requests.spawn(async move {
                     requests::delete_offers(signaling, ids).await;
                     Outcome::OffersDeleted
                 });
             }
             ServiceAction::Poll { wait } => {
-                let polled = requests::poll(host, self.seen_until, wait);
+                let polled = requests::poll(signaling, self.seen_until, wait);
                 self.requests
                     .spawn(async move { Outcome::Polled(polled.await) });
             }
             ServiceAction::Check => {
                 let names = (self.username.clone(), self.service.clone());
                 let known = self.published.borrow().info().map(|info| info.uuid.clone());
-                let checked = requests::check(host, names, known);
+                let checked = requests::check(signaling, names, known);
                 self.requests
                     .spawn(async move { Outcome::Checked(checked.await) });
             }
@@ -344,15 +350,15 @@ impl ServiceDriver {
     }
 
     fn meet(&mut self, answer: &OfferAnswer, offered: Offered) {
-        let inner = &self.host.client.inner;
+        let clock = self.host.client.inner.clock;
         let mut transport = offered.transport;
-        if let Err(error) = transport.accept_answer(&answer.answer, inner.clock.now()) {
+        if let Err(error) = transport.accept_answer(&answer.answer, clock.now()) {
             tracing::debug!(%error, "an answer cannot be used");
             return;
         }
-        let signaling = Arc::clone(&inner.signaling);
+        let signaling = Arc::clone(&self.signaling);
         let offer = answer.offer_id.clone();
-        let transport = Trickling::start(transport, signaling, offer, inner.clock);
+        let transport = Trickling::start(transport, signaling, offer, clock);
         self.host
             .receive(Box::new(transport), offered.stream, &mut self.greetings);
     }

@@ -17,6 +17,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::client::seeds;
 use crate::clock::Clock;
 
+#[cfg(test)]
+mod tests;
+
 /// A transport that passes its candidates on and takes those of its peer, until it has a path.
 pub(crate) struct Trickling {
     transport: Box<dyn Transport>,

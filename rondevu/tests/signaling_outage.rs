@@ -6,10 +6,8 @@
 )]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use rondevu::signaling::server::{RunningServer, Server, ServerConfig};
-use rondevu::signaling::{MemorySignaling, Signaling};
 use rondevu::{
     ChannelConfig, DurableChannel, DurableConnection, DurableService, DurableServiceEvent, Message,
     Rondevu, ServiceOptions,
@@ -135,28 +133,4 @@ async fn a_server_that_comes_back_without_memory_gets_the_service_anew_and_links
 #[tokio::test]
 async fn a_server_that_knows_the_peer_but_not_its_service_gets_it_anew_too() {
     outage(ServerConfig::default().key([7; 32])).await;
-}
-
-#[tokio::test]
-async fn a_service_that_stops_leaves_nothing_behind() {
-    let signaling = MemorySignaling::new();
-    let peer = signaling.peer();
-    let client = Rondevu::builder()
-        .signaling(Arc::new(peer.clone()))
-        .bind("127.0.0.1:0".parse().unwrap())
-        .build()
-        .unwrap();
-    let options = ServiceOptions {
-        pool_size: 20,
-        ..ServiceOptions::default()
-    };
-    let service = client.expose_service("alice", SERVICE, options).unwrap();
-    service.start().await.unwrap();
-    while peer.list_offers().await.unwrap().len() < 20 {
-        tokio::task::yield_now().await;
-    }
-    service.stop().await;
-    assert_eq!(peer.list_offers().await.unwrap(), []);
-    let alice = "alice".parse().unwrap();
-    assert_eq!(peer.list_services(&alice).await.unwrap(), []);
 }

@@ -65,6 +65,20 @@ impl HttpSignaling {
         self.shared.base.as_str()
     }
 
+    /// Another peer over the same connections.
+    pub(super) fn with_new_session(&self) -> Self {
+        let shared = &*self.shared;
+        Self {
+            shared: Arc::new(Shared {
+                client: shared.client.clone(),
+                base: shared.base.clone(),
+                request_timeout: shared.request_timeout,
+                session: Session::default(),
+                waits: Mutex::new(*self.waits()),
+            }),
+        }
+    }
+
     /// A request for the path made of `segments`.
     pub(super) fn request(
         &self,

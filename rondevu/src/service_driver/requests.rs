@@ -32,6 +32,7 @@ fn new_offer(host: &Host) -> Result<Offered, SignalingError> {
 /// Publishes with a new offer; claims the username first where the server says so.
 pub(super) async fn publish(
     host: Host,
+    signaling: Arc<dyn Signaling>,
     (username, service): (Username, ServiceName),
     options: ServiceOptions,
 ) -> Result<(PublishedService, Offered), SignalingError> {
@@ -52,11 +53,11 @@ pub(super) async fn publish(
             )
         }
     };
-    let mut published = inner.signaling.publish_service(&publication()).await;
+    let mut published = signaling.publish_service(&publication()).await;
     if matches!(&published, Err(error) if error.retry() == Retry::AfterClaim) {
         let claim = inner.key_pair.sign_claim(&username, UnixMillis::now());
-        inner.signaling.claim_username(&claim).await?;
-        published = inner.signaling.publish_service(&publication()).await;
+        signaling.claim_username(&claim).await?;
+        published = signaling.publish_service(&publication()).await;
     }
     Ok((published?, offered))
 }
@@ -64,6 +65,7 @@ pub(super) async fn publish(
 /// Creates an offer for each of `keys`, with one request.
 pub(super) async fn create_offers(
     host: Host,
+    signaling: Arc<dyn Signaling>,
     keys: Vec<OfferKey>,
     service: Option<ServiceId>,
     ttl: Option<Duration>,
@@ -76,7 +78,7 @@ pub(super) async fn create_offers(
         ..NewOffer::new(offered.description.clone())
     };
     let offers: Vec<_> = offered.iter().map(offer).collect();
-    let created = host.client.inner.signaling.create_offers(&offers).await?;
+    let created = signaling.create_offers(&offers).await?;
     if created.len() != keys.len() {
         return Err(SignalingError::Malformed {
             reason: "the server created another number of offers".into(),
@@ -95,11 +97,10 @@ pub(super) async fn create_offers(
 
 /// Asks for answers, and waits for them where the server does so.
 pub(super) async fn poll(
-    host: Host,
+    signaling: Arc<dyn Signaling>,
     since: Option<UnixMillis>,
     wait: Duration,
 ) -> Result<(Vec<OfferAnswer>, PollEnd), SignalingError> {
-    let signaling = &host.client.inner.signaling;
     let end = match signaling.supports_wait().await {
         Ok(true) => PollEnd::Waited,
         // The request that counts may work nevertheless.
@@ -110,11 +111,10 @@ pub(super) async fn poll(
 
 /// Looks the service up, as a dialer would.
 pub(super) async fn check(
-    host: Host,
+    signaling: Arc<dyn Signaling>,
     (username, service): (Username, ServiceName),
     known: Option<ServiceUuid>,
 ) -> Result<Presence, SignalingError> {
-    let signaling = &host.client.inner.signaling;
     match signaling.find_service(&username, &service).await {
         Ok(uuid) if Some(&uuid) == known.as_ref() => Ok(Presence::Found),
         Ok(_) | Err(SignalingError::ServiceNotFound) => Ok(Presence::Missing),
