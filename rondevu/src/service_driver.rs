@@ -38,12 +38,22 @@ pub(crate) struct ServiceDriver {
     options: ServiceOptions,
     machine: ServiceMachine,
     offers: HashMap<OfferId, (OfferKey, Offered)>,
-    /// Answers to offers that the server has and has not confirmed to this side yet.
+    /// Answers that came while a request for offers was under way, and may be to these.
     early: HashMap<OfferId, OfferAnswer>,
+    writing: Writing,
+    /// What signaling failed with last, for people.
+    failure: String,
     published: watch::Sender<Published>,
     seen_until: Option<UnixMillis>,
     requests: JoinSet<Outcome>,
     greetings: JoinSet<()>,
+}
+
+/// Whether a request that gives the server new offers is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    No,
+    UnderWay,
 }
 
 /// An offer that the server has, under its name there and here.
@@ -99,6 +109,8 @@ impl ServiceDriver {
             machine,
             offers: HashMap::new(),
             early: HashMap::new(),
+            writing: Writing::No,
+            failure: String::new(),
             published,
             seen_until: None,
             requests: JoinSet::new(),
@@ -174,12 +186,14 @@ impl ServiceDriver {
             ServiceAction::Publish { offer } => {
                 let names = (self.username.clone(), self.service.clone());
                 let published = requests::publish(host, signaling, names, self.options.clone());
+                self.writing = Writing::UnderWay;
                 self.requests
                     .spawn(async move { Outcome::Published(offer, published.await) });
             }
             ServiceAction::CreateOffers { offers } => {
                 let (service, ttl) = (self.service_id(), self.options.ttl);
                 let created = requests::create_offers(host, signaling, offers, service, ttl);
+                self.writing = Writing::UnderWay;
                 self.requests
                     .spawn(async move { Outcome::OffersCreated(created.await) });
             }
@@ -223,7 +237,7 @@ impl ServiceDriver {
                 }));
                 self.machine.handle_published(key, granted, now);
                 self.offers.insert(published.offer_id, (key, offered));
-                self.take_early_answers();
+                self.written();
             }
             Outcome::OffersCreated(Ok(created)) => {
                 let granted = created
@@ -234,7 +248,7 @@ impl ServiceDriver {
                 let created = created.into_iter();
                 self.offers
                     .extend(created.map(|offer| (offer.id, (offer.key, offer.offered))));
-                self.take_early_answers();
+                self.written();
             }
             Outcome::OffersDeleted => {}
             Outcome::Polled(Ok((answers, end))) => {
@@ -251,18 +265,24 @@ impl ServiceDriver {
                     self.published
                         .send_replace(Published::Failed(error.clone()));
                 }
-                self.machine.handle_write_failed(self.retry(&error), now);
+                let retry = self.retry(&error);
+                self.machine.handle_write_failed(retry, now);
+                self.written();
             }
             Outcome::OffersCreated(Err(error)) => {
-                self.machine.handle_write_failed(self.retry(&error), now);
+                let retry = self.retry(&error);
+                self.machine.handle_write_failed(retry, now);
+                self.written();
             }
             Outcome::Polled(Err(error)) => {
                 // Whatever server comes back, its clock may be another one.
                 self.seen_until = None;
-                self.machine.handle_poll_failed(self.retry(&error), now);
+                let retry = self.retry(&error);
+                self.machine.handle_poll_failed(retry, now);
             }
             Outcome::Checked(Err(error)) => {
-                self.machine.handle_check_failed(self.retry(&error), now);
+                let retry = self.retry(&error);
+                self.machine.handle_check_failed(retry, now);
             }
         }
     }
@@ -280,8 +300,9 @@ impl ServiceDriver {
         }
     }
 
-    fn retry(&self, error: &SignalingError) -> ServiceRetry {
-        tracing::warn!(error = with_sources(error), "signaling of a service failed");
+    fn retry(&mut self, error: &SignalingError) -> ServiceRetry {
+        self.failure = with_sources(error);
+        tracing::debug!(error = self.failure, "signaling of a service failed");
         let was_published = self.published.borrow().info().is_some();
         match error.retry() {
             Retry::Never => match error {
@@ -308,15 +329,26 @@ impl ServiceDriver {
             (ServiceEvent::Refreshed, Some(info)) => DurableServiceEvent::TtlRefreshed {
                 expires_at: info.expires_at,
             },
-            (ServiceEvent::SignalingBack, _) => DurableServiceEvent::Recovered,
-            (ServiceEvent::SignalingLost, _) => DurableServiceEvent::Error {
-                error: "the signaling server fails; connections live on".into(),
-                is_final: false,
-            },
-            (ServiceEvent::Refused, _) => DurableServiceEvent::Error {
-                error: "the signaling server refuses the service".into(),
-                is_final: true,
-            },
+            (ServiceEvent::SignalingBack, _) => {
+                tracing::warn!("the signaling server works again");
+                DurableServiceEvent::Recovered
+            }
+            (ServiceEvent::SignalingLost, _) => {
+                let error = &self.failure;
+                tracing::warn!(error, "the signaling server fails; connections live on");
+                DurableServiceEvent::Error {
+                    error: format!("the signaling server fails; connections live on: {error}"),
+                    is_final: false,
+                }
+            }
+            (ServiceEvent::Refused, _) => {
+                let error = &self.failure;
+                tracing::warn!(error, "the signaling server refuses the service");
+                DurableServiceEvent::Error {
+                    error: format!("the signaling server refuses the service: {error}"),
+                    is_final: true,
+                }
+            }
             _ => return,
         };
         let _ = self.host.events.send(event);
@@ -327,7 +359,7 @@ impl ServiceDriver {
     fn take_answer(&mut self, answer: OfferAnswer) -> Option<OfferKey> {
         self.seen_until = self.seen_until.max(Some(answer.answered_at));
         let Some((key, offered)) = self.offers.remove(&answer.offer_id) else {
-            if self.early.len() < EARLY_MAX {
+            if self.writing == Writing::UnderWay && self.early.len() < EARLY_MAX {
                 self.early.insert(answer.offer_id.clone(), answer);
             }
             return None;
@@ -336,8 +368,10 @@ impl ServiceDriver {
         Some(key)
     }
 
-    /// The server may tell of an answer to an offer before its word that it has the offer is here.
-    fn take_early_answers(&mut self) {
+    /// No request for offers is under way any more. The server may have told of an answer before
+    /// its word that it has the offer was here.
+    fn written(&mut self) {
+        self.writing = Writing::No;
         let early = std::mem::take(&mut self.early);
         let mut early: Vec<_> = early.into_values().collect();
         early.sort_by_key(|answer| answer.answered_at);
@@ -370,5 +404,5 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60);
 const IMPOSSIBLE_TTL: Duration = Duration::from_secs(30);
 /// Programs that end do not wait for a server that is away.
 const WITHDRAWAL_TIME: Duration = Duration::from_secs(3);
-/// As many as a request creates.
-const EARLY_MAX: usize = 100;
+/// Servers that repeat answers may do so for as many as a peer has offers.
+const EARLY_MAX: usize = 1000;
