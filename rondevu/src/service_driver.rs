@@ -1,6 +1,8 @@
 //! The task of a service: signaling, offers, and links on their way to their sessions.
 
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -25,12 +25,84 @@ fn client(url: &str) -> Rondevu {
         .unwrap()
 }
 
-/// A server at `address`, which an earlier one may be about to leave.
-async fn server(address: SocketAddr, config: &ServerConfig) -> RunningServer {
-    loop {
-        match Server::bind(address, config.clone()).await {
-            Ok(server) => return server.spawn(),
-            Err(_) => tokio::task::yield_now().await,
+/// A way to run a server.
+enum Host {
+    /// In this process.
+    Task(ServerConfig),
+    /// `rondevu up` in a process of its own.
+    #[cfg(feature = "cli")]
+    Process,
+}
+
+/// A running server; dropping it kills it.
+enum Running {
+    Task(RunningServer),
+    #[cfg(feature = "cli")]
+    Process(process::Up),
+}
+
+impl Host {
+    /// A server at `address`, which an earlier one may be about to leave.
+    async fn start(&self, address: SocketAddr) -> Running {
+        match self {
+            Self::Task(config) => loop {
+                match Server::bind(address, config.clone()).await {
+                    Ok(server) => return Running::Task(server.spawn()),
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            },
+            #[cfg(feature = "cli")]
+            Self::Process => Running::Process(process::Up::start(address)),
+        }
+    }
+}
+
+impl Running {
+    fn url(&self) -> String {
+        match self {
+            Self::Task(server) => server.url(),
+            #[cfg(feature = "cli")]
+            Self::Process(up) => up.url.clone(),
+        }
+    }
+}
+
+#[cfg(feature = "cli")]
+mod process {
+    use std::io::{BufRead, BufReader};
+    use std::net::SocketAddr;
+    use std::process::{Child, Command, Stdio};
+
+    /// `rondevu up`.
+    pub(crate) struct Up {
+        child: Child,
+        pub(crate) url: String,
+    }
+
+    impl Up {
+        pub(crate) fn start(address: SocketAddr) -> Self {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_rondevu"))
+                .args(["up", "--listen", &address.to_string()])
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+            let mut first = lines.by_ref().map(Result::unwrap);
+            let url = first.find_map(|line| Some(line[line.find("http://")?..].trim().to_owned()));
+            // Read to the end, so that the program is never held up by a full pipe.
+            std::thread::spawn(move || lines.for_each(drop));
+            Self {
+                url: url.expect("it says where it listens"),
+                child,
+            }
+        }
+    }
+
+    impl Drop for Up {
+        fn drop(&mut self) {
+            // SIGKILL on Unix: no orderly end.
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
         }
     }
 }
@@ -88,9 +160,10 @@ async fn events_until(
 }
 
 /// The server is killed and comes back without its memory; nothing happens to the link meanwhile.
-async fn outage(config: ServerConfig) {
-    let first = server("127.0.0.1:0".parse().unwrap(), &config).await;
-    let (address, url) = (first.local_addr(), first.url());
+async fn outage(host: Host) {
+    let first = host.start("127.0.0.1:0".parse().unwrap()).await;
+    let url = first.url();
+    let address = url["http://".len()..].parse().unwrap();
     let pair = Pair::new(&url).await;
     let mut events = pair.service.events();
     let mut link_events = [pair.dialed.0.events(), pair.accepted.0.events()];
@@ -100,7 +173,8 @@ async fn outage(config: ServerConfig) {
     assert_eq!(lost, ["Error"]);
     pair.talk("while it is away").await;
 
-    let second = server(address, &config).await;
+    let second = host.start(address).await;
+    let begun = std::time::Instant::now();
     let mut seen = Vec::new();
     while !["Published", "Recovered"]
         .iter()
@@ -108,6 +182,7 @@ async fn outage(config: ServerConfig) {
     {
         seen.extend(events_until(&mut events, |_| true).await);
     }
+    println!("published again {:?} after the start", begun.elapsed());
     seen.sort();
     assert_eq!(seen, ["Published", "Recovered"], "each is told once");
     pair.talk("after it came back").await;
@@ -122,15 +197,21 @@ async fn outage(config: ServerConfig) {
         assert_eq!(event, Err(TryRecvError::Empty), "the links were touched");
     }
     pair.service.stop().await;
-    second.shutdown().await;
+    drop(second);
 }
 
 #[tokio::test]
 async fn a_server_that_comes_back_without_memory_gets_the_service_anew_and_links_live_on() {
-    outage(ServerConfig::default()).await;
+    outage(Host::Task(ServerConfig::default())).await;
 }
 
 #[tokio::test]
 async fn a_server_that_knows_the_peer_but_not_its_service_gets_it_anew_too() {
-    outage(ServerConfig::default().key([7; 32])).await;
+    outage(Host::Task(ServerConfig::default().key([7; 32]))).await;
+}
+
+#[cfg(feature = "cli")]
+#[tokio::test]
+async fn a_server_that_is_killed_and_started_anew_gets_the_service_anew_and_links_live_on() {
+    outage(Host::Process).await;
 }
