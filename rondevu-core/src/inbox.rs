@@ -1,67 +1,53 @@
-//! The receiving half of a reliable, ordered channel: what arrived, what was told to the sender.
+//! The receiving half of a reliable channel: what arrived, what was told to the sender.
 
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::time::Duration;
+use alloc::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::frame::{MessageEnd, fragment_cost};
-use crate::{Deadline, DeadlineReason, Instant, Message, MessageKind, Seq};
+use crate::frame::{Part, fragment_cost};
+use crate::ready::Ready;
+use crate::reassembly::Reassembly;
+use crate::receive_window::ReceiveWindow;
+use crate::{Deadline, Instant, Message, MessageKind, Seq};
 
 /// Puts fragments together, refuses duplicates, and decides when to acknowledge and how much more
 /// the sender may send.
 ///
+/// ```text
+///                next                      ordered: nothing
+///   received      │    unordered: received here and there
+///  ───────────────┴───────────────────────────────────────►
+/// ```
+///
 /// Memory is bounded by the window and one message of the largest size: messages that the
-/// application has not taken use up credit, a message that is still incomplete does not (else one
-/// larger than the window could never arrive).
+/// application has not taken and what lies above the first missing fragment use up credit, a
+/// message that is still incomplete below it does not (else one larger than the window could never
+/// arrive).
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    window: u64,
+    order: Order,
+    window: ReceiveWindow,
     message_bytes_max: u64,
+    /// The first fragment that is missing.
     next: Seq,
-    partial: Option<Partial>,
-    ready: VecDeque<(Delivery, u64)>,
-    /// Cost of what is ready and not taken.
-    ready_cost: u64,
-    /// Cost of everything that was received since the session began.
-    received: u64,
-    /// What `received` may grow to, as the sender was told at the most.
-    granted: u64,
-    /// What the sender was told last.
-    told: Told,
-    ack: AckTimer,
+    /// The cost of each fragment above `next` that was received.
+    above: BTreeMap<Seq, u64>,
+    above_cost: u64,
+    reassembly: Reassembly,
+    ready: Ready,
     end: Option<Seq>,
-    mode: Mode,
 }
 
-#[derive(Clone, Debug)]
-struct Partial {
-    kind: MessageKind,
-    payload: Vec<u8>,
-    cost: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Told {
-    received: u64,
-    allowed: u64,
-}
-
+/// Whether messages are delivered in the order of their sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AckTimer {
-    Idle,
-    At(Instant),
-    Now,
+pub enum Order {
+    /// A fragment above the next one is a violation: the stream below is ordered.
+    Ordered,
+    /// A message is delivered as soon as it is complete.
+    Unordered,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Keep,
-    Discard { messages: u64 },
-}
-
-/// What the application receives, in order.
+/// What the application receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// A message.
@@ -94,8 +80,8 @@ pub enum InboxViolation {
         /// The limit.
         max: u64,
     },
-    /// A message changed between text and bytes, or a gap lies inside a message.
-    #[error("a message ended in the middle")]
+    /// A message changed between text and bytes, or does not begin or end where it must.
+    #[error("a message has no beginning or no end")]
     BrokenMessage,
     /// A fragment that is not the last of its message is empty.
     #[error("a fragment is empty")]
@@ -109,28 +95,18 @@ pub enum InboxViolation {
 }
 
 impl Inbox {
-    /// Long enough to cover many small messages with one acknowledgement, short enough that a
-    /// sender with an empty queue does not take the silence for a cut.
-    const ACK_DELAY: Duration = Duration::from_millis(25);
-
     /// An empty inbox that lets `window` bytes wait for the application.
-    pub fn new(window: u64, message_bytes_max: u64) -> Self {
+    pub fn new(order: Order, window: u64, message_bytes_max: u64) -> Self {
         Self {
-            window,
+            order,
+            window: ReceiveWindow::new(window),
             message_bytes_max,
             next: Seq::ZERO,
-            partial: None,
-            ready: VecDeque::new(),
-            ready_cost: 0,
-            received: 0,
-            granted: window,
-            told: Told {
-                received: 0,
-                allowed: window,
-            },
-            ack: AckTimer::Idle,
+            above: BTreeMap::new(),
+            above_cost: 0,
+            reassembly: Reassembly::new(message_bytes_max, window),
+            ready: Ready::default(),
             end: None,
-            mode: Mode::Keep,
         }
     }
 
@@ -142,7 +118,7 @@ impl Inbox {
     pub fn on_data(
         &mut self,
         seq: Seq,
-        end: MessageEnd,
+        part: Part,
         kind: MessageKind,
         payload: Bytes,
         now: Instant,
@@ -151,18 +127,12 @@ impl Inbox {
             return Ok(());
         }
         let cost = fragment_cost(payload.len());
-        self.check_fragment(end, kind, payload.len() as u64, cost)?;
-        let whole = match (self.partial.take(), end) {
-            (None, MessageEnd::Last) => Some((payload, cost)),
-            (partial, end) => self.assemble(partial, end, kind, &payload, cost),
-        };
-        if let Some((payload, cost)) = whole {
-            let message =
-                Message::from_parts(kind, payload).map_err(|_| InboxViolation::NotUtf8)?;
-            self.deliver(Delivery::Message(message), cost);
+        self.check_credit(cost)?;
+        if let Some(complete) = self.reassembly.insert(seq, part, kind, payload)? {
+            let delivery = Delivery::Message(complete.message);
+            self.ready.push(delivery, complete.cost);
         }
-        self.advance_to(seq.advance(1), cost, now);
-        Ok(())
+        self.take(seq, cost, now)
     }
 
     /// Fragments that will never come.
@@ -183,13 +153,18 @@ impl Inbox {
         if !self.expects(from)? {
             return Ok(());
         }
-        if self.partial.is_some() {
-            return Err(InboxViolation::BrokenMessage);
+        let count = to.distance_from(from);
+        self.check_credit(fragment_cost(0).saturating_mul(count))?;
+        self.reassembly.check_gap(from, to)?;
+        // The credit bounds the number of them.
+        for seq in (0..count).map(|offset| from.advance(offset)) {
+            if self.above.contains_key(&seq) || self.end.is_some_and(|end| seq >= end) {
+                return Err(InboxViolation::OutOfPlace);
+            }
+            self.take(seq, fragment_cost(0), now)?;
         }
-        let cost = fragment_cost(0).saturating_mul(to.distance_from(from));
-        self.check_credit(cost)?;
-        self.deliver(Delivery::Lost { messages }, fragment_cost(0));
-        self.advance_to(to, cost, now);
+        self.ready
+            .push(Delivery::Lost { messages }, fragment_cost(0));
         Ok(())
     }
 
@@ -197,31 +172,45 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// [`InboxViolation`] if something before it is missing; the link should end.
+    /// [`InboxViolation`] if something before it is missing on an ordered channel, or something
+    /// behind it was received; the link should end.
     pub fn on_end(&mut self, at: Seq) -> Result<(), InboxViolation> {
-        if at != self.next {
+        let highest = self.above.keys().next_back();
+        let behind = highest.map_or(self.next, |seq| seq.advance(1));
+        let fits = match self.order {
+            Order::Ordered => at == self.next,
+            Order::Unordered => at >= behind,
+        };
+        if !fits {
             return Err(InboxViolation::Hole {
-                expected: self.next,
+                expected: behind,
                 got: at,
             });
         }
-        if self.partial.is_some() {
-            return Err(InboxViolation::BrokenMessage);
+        if self.end.is_some_and(|end| end != at) {
+            return Err(InboxViolation::OutOfPlace);
         }
         self.end = Some(at);
+        self.check_end()
+    }
+
+    fn check_end(&self) -> Result<(), InboxViolation> {
+        if self.has_ended() && !self.reassembly.is_empty() {
+            return Err(InboxViolation::BrokenMessage);
+        }
         Ok(())
     }
 
-    /// Whether `seq` is the next in order; `false` for a duplicate, which is acknowledged again.
+    /// Whether `seq` was not received yet; a duplicate is acknowledged again.
     fn expects(&mut self, seq: Seq) -> Result<bool, InboxViolation> {
-        if seq < self.next {
-            self.ack = AckTimer::Now;
+        if seq < self.next || self.above.contains_key(&seq) {
+            self.window.ack_soon();
             return Ok(false);
         }
-        if self.end.is_some() {
+        if self.end.is_some_and(|end| seq >= end) {
             return Err(InboxViolation::OutOfPlace);
         }
-        if seq > self.next {
+        if seq > self.next && self.order == Order::Ordered {
             return Err(InboxViolation::Hole {
                 expected: self.next,
                 got: seq,
@@ -230,189 +219,92 @@ impl Inbox {
         Ok(true)
     }
 
-    fn check_fragment(
-        &self,
-        end: MessageEnd,
-        kind: MessageKind,
-        len: u64,
-        cost: u64,
-    ) -> Result<(), InboxViolation> {
-        self.check_credit(cost)?;
-        if end == MessageEnd::More && len == 0 {
-            return Err(InboxViolation::EmptyFragment);
-        }
-        let before = self
-            .partial
-            .as_ref()
-            .map_or(0, |partial| partial.payload.len() as u64);
-        if before + len > self.message_bytes_max {
-            return Err(InboxViolation::MessageTooLarge {
-                max: self.message_bytes_max,
-            });
-        }
-        if self
-            .partial
-            .as_ref()
-            .is_some_and(|partial| partial.kind != kind)
-        {
-            return Err(InboxViolation::BrokenMessage);
-        }
-        Ok(())
-    }
-
     fn check_credit(&self, cost: u64) -> Result<(), InboxViolation> {
-        if self.received.saturating_add(cost) > self.granted {
+        if !self.window.allows(self.above_cost, cost) {
             return Err(InboxViolation::CreditExceeded);
         }
         Ok(())
     }
 
-    fn assemble(
-        &mut self,
-        partial: Option<Partial>,
-        end: MessageEnd,
-        kind: MessageKind,
-        payload: &[u8],
-        cost: u64,
-    ) -> Option<(Bytes, u64)> {
-        let mut partial = partial.unwrap_or(Partial {
-            kind,
-            payload: Vec::new(),
-            cost: 0,
-        });
-        partial.payload.extend_from_slice(payload);
-        partial.cost += cost;
-        match end {
-            MessageEnd::Last => Some((partial.payload.into(), partial.cost)),
-            MessageEnd::More => {
-                self.partial = Some(partial);
-                None
-            }
+    /// Enters `seq` as received and moves `next` over all that is there.
+    fn take(&mut self, seq: Seq, cost: u64, now: Instant) -> Result<(), InboxViolation> {
+        if seq != self.next {
+            self.above.insert(seq, cost);
+            self.above_cost += cost;
+            // It moves nothing, but tells the sender that the link lives.
+            self.window.on_arrival(now);
+            return Ok(());
         }
-    }
-
-    fn deliver(&mut self, delivery: Delivery, cost: u64) {
-        match (&mut self.mode, &delivery) {
-            (Mode::Keep, _) => {
-                self.ready_cost += cost;
-                self.ready.push_back((delivery, cost));
-            }
-            (Mode::Discard { messages }, Delivery::Message(_)) => *messages += 1,
-            (Mode::Discard { .. }, Delivery::Lost { .. }) => {}
+        let mut advanced = cost;
+        self.next = seq.advance(1);
+        while let Some(cost) = self.above.remove(&self.next) {
+            self.above_cost -= cost;
+            advanced += cost;
+            self.next = self.next.advance(1);
         }
-    }
-
-    fn advance_to(&mut self, next: Seq, cost: u64, now: Instant) {
-        self.next = next;
-        self.received += cost;
-        // A quarter of the window keeps the sender busy while the acknowledgement travels.
-        if self.received - self.told.received >= self.window / 4 {
-            self.ack = AckTimer::Now;
-        } else if self.ack == AckTimer::Idle {
-            self.ack = AckTimer::At(now + Self::ACK_DELAY);
-        }
+        self.window.on_advance(advanced, now);
+        self.reassembly.check_below(self.next)?;
+        self.check_end()
     }
 
     /// Takes the next message or gap.
     pub fn pop(&mut self) -> Option<Delivery> {
-        let (delivery, cost) = self.ready.pop_front()?;
-        self.ready_cost -= cost;
-        // Tells a sender that was held back; one with enough credit need not hear of each message.
-        let allowed = self.received.saturating_add(self.credit());
-        if allowed.saturating_sub(self.told.allowed) >= (self.window / 2).max(1) {
-            self.ack = AckTimer::Now;
-        }
+        let delivery = self.ready.pop()?;
+        self.window.on_taken(self.ready.cost());
         Some(delivery)
-    }
-
-    /// How much more the sender may send.
-    fn credit(&self) -> u64 {
-        self.window.saturating_sub(self.ready_cost)
     }
 
     /// The acknowledgement that is due, as `(next, credit)`.
     pub fn poll_ack(&mut self, now: Instant) -> Option<(Seq, u64)> {
-        match self.ack {
-            AckTimer::Now => {}
-            AckTimer::At(at) if at <= now => {}
-            AckTimer::At(_) | AckTimer::Idle => return None,
-        }
-        Some(self.cursor())
+        self.window.is_due(now).then(|| self.cursor())
     }
 
     /// What was received, as `(next, credit)`. Counts as an acknowledgement.
     pub fn cursor(&mut self) -> (Seq, u64) {
-        let credit = self.credit();
-        let allowed = self.received.saturating_add(credit);
-        self.granted = self.granted.max(allowed);
-        self.told = Told {
-            received: self.received,
-            allowed,
-        };
-        self.ack = AckTimer::Idle;
-        (self.next, credit)
+        (self.next, self.window.tell(self.ready.cost()))
     }
 
     /// Acknowledges at the next opportunity.
     pub fn ack_soon(&mut self) {
-        self.ack = AckTimer::Now;
+        self.window.ack_soon();
     }
 
     /// Whether an acknowledgement is due without waiting.
     pub fn wants_ack_now(&self) -> bool {
-        self.ack == AckTimer::Now
+        self.window.is_due_now()
     }
 
     /// Notices that an acknowledgement has become due: from now on it waits for the link, not for
     /// the clock.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if matches!(self.ack, AckTimer::At(at) if at <= now) {
-            self.ack = AckTimer::Now;
-        }
+        self.window.handle_timeout(now);
     }
 
     /// When an acknowledgement will be due.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        match self.ack {
-            AckTimer::At(at) => Some(Deadline::new(at, DeadlineReason::Ack)),
-            AckTimer::Now | AckTimer::Idle => None,
-        }
+        self.window.poll_timeout()
     }
 
     /// From now on nothing is kept, because nobody will take it.
     pub fn discard(&mut self) {
-        if self.mode != Mode::Keep {
-            return;
+        if self.ready.discard() {
+            self.window.ack_soon();
         }
-        let unread = self
-            .ready
-            .iter()
-            .filter(|(d, _)| matches!(d, Delivery::Message(_)));
-        self.mode = Mode::Discard {
-            messages: unread.count() as u64,
-        };
-        self.ready.clear();
-        self.ready_cost = 0;
-        self.ack = AckTimer::Now;
     }
 
     /// How many messages were thrown away because nobody took them.
     pub fn discarded(&self) -> u64 {
-        match self.mode {
-            Mode::Keep => 0,
-            Mode::Discard { messages } => messages,
-        }
+        self.ready.discarded()
     }
 
     /// Begins anew for a sender that knows nothing. What is ready stays ready.
     pub fn reset(&mut self) {
-        let (window, message_bytes_max) = (self.window, self.message_bytes_max);
-        let fresh = Self::new(window, message_bytes_max);
+        let fresh = Self::new(self.order, self.window.size(), self.message_bytes_max);
         let old = core::mem::replace(self, fresh);
-        (self.ready, self.ready_cost, self.mode) = (old.ready, old.ready_cost, old.mode);
+        self.ready = old.ready;
     }
 
-    /// The next fragment in order.
+    /// The first fragment that is missing.
     pub fn next(&self) -> Seq {
         self.next
     }
@@ -427,9 +319,14 @@ impl Inbox {
         self.ready.is_empty()
     }
 
+    /// The memory that messages and fragments take, in bytes as [`fragment_cost`] counts.
+    pub fn held_bytes(&self) -> u64 {
+        self.ready.cost() + self.reassembly.cost()
+    }
+
     /// Whether the sender is done and everything was received.
     pub fn has_ended(&self) -> bool {
-        self.end.is_some()
+        self.end == Some(self.next)
     }
 }
 

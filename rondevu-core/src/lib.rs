@@ -5,6 +5,7 @@ extern crate alloc;
 
 mod backoff;
 mod close_reason;
+mod confirmations;
 mod deadline;
 mod description;
 pub mod frame;
@@ -15,9 +16,14 @@ mod inbox;
 mod instant;
 pub mod link;
 mod liveness;
+mod lossy_inbox;
 mod message;
 mod outbox;
+pub mod proof;
 mod queue;
+mod ready;
+mod reassembly;
+mod receive_window;
 mod reconnector;
 mod seq;
 mod service_name;
@@ -26,6 +32,7 @@ mod username;
 
 pub use backoff::BackoffPolicy;
 pub use close_reason::{ByeReason, RejectReason};
+pub use confirmations::Outcome;
 pub use deadline::{Deadline, DeadlineReason};
 pub use description::{DescriptionKind, IceCandidate, SDP_LEN_MAX, SessionDescription};
 pub use generation::Generation;
@@ -34,12 +41,16 @@ pub use ids::{
     ChannelId, IdError, Incarnation, LinkId, OfferId, PeerId, SERVER_ID_LEN_MAX, ServiceId,
     ServiceUuid, SessionId, StreamId,
 };
-pub use inbox::{Delivery, Inbox, InboxViolation};
+pub use inbox::{Delivery, Inbox, InboxViolation, Order};
 pub use instant::Instant;
-pub use link::{LinkClosed, LinkEvent, OpenedBy, Reliability, StreamOptions};
+pub use link::{
+    Fingerprints, LinkClosed, LinkEvent, LinkInfo, OpenedBy, Reliability, StreamOptions,
+};
 pub use liveness::{Liveness, LivenessConfig, LivenessTimeout};
+pub use lossy_inbox::LossyInbox;
 pub use message::{Message, MessageKind};
-pub use outbox::{Outbox, OutboxViolation, Unconfirmed};
+pub use outbox::{Keeping, Outbox, OutboxViolation, Unconfirmed};
+pub use proof::Identity;
 pub use queue::{MessageQueue, Overflow, QueueFull, QueueLimits, Queued};
 pub use reconnector::{Attempt, Reconnector};
 pub use seq::Seq;

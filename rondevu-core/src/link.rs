@@ -57,11 +57,32 @@ pub enum OpenedBy {
     Remote,
 }
 
+/// SHA-256 digests of the certificates that the two sides of a link present.
+///
+/// Both sides of one link see the same pair, swapped; a proof made over both digests is worth
+/// nothing on any other link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// The digest of this side's certificate.
+    pub local: [u8; 32],
+    /// The digest of the peer's certificate.
+    pub remote: [u8; 32],
+}
+
+/// What is known of a link once it is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// The certificates of both sides; `None` on a link that is not encrypted.
+    pub fingerprints: Option<Fingerprints>,
+    /// The largest message that the link carries, in bytes.
+    pub message_bytes_max: usize,
+}
+
 /// A fact about a link, in the order in which things happened on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
     /// The path is found and encrypted: streams can be opened.
-    Connected,
+    Connected(LinkInfo),
     /// A stream can carry messages.
     StreamOpened {
         /// The stream.

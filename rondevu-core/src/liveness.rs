@@ -113,6 +113,14 @@ impl Liveness {
         id
     }
 
+    /// Something was sent that the peer does not answer by itself: a ping to find out whether it
+    /// arrives, if the peer has been silent for long enough to wonder.
+    pub fn on_sent_unanswered(&mut self, now: Instant) -> Option<u32> {
+        let wonder = self.state == State::Quiet
+            && now.saturating_since(self.heard_at) >= self.config.silence_min;
+        wonder.then(|| self.start_ping(now))
+    }
+
     /// The peer answered ping `id`. One that was not the last sent is ignored.
     pub fn on_pong(&mut self, id: u32, now: Instant) {
         if let Some((sent, at)) = self.ping
@@ -156,12 +164,11 @@ impl Liveness {
     }
 
     fn patience(&self) -> Duration {
-        let round_trip = self
-            .round_trip
-            .map_or(Duration::ZERO, |r| r.smoothed + r.variation);
-        self.config
-            .silence_min
-            .max(round_trip * self.config.silence_round_trips)
+        let measured = match self.round_trip {
+            Some(r) => (r.smoothed + r.variation) * self.config.silence_round_trips,
+            None => UNMEASURED_PATIENCE,
+        };
+        self.config.silence_min.max(measured)
     }
 
     /// Says what is due, if anything is.
@@ -190,6 +197,9 @@ impl Liveness {
     }
 }
 
+/// Before the first round trip was measured the path may be a slow one.
+const UNMEASURED_PATIENCE: Duration = Duration::from_secs(2);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,8 +208,26 @@ mod tests {
         Instant::from_origin(Duration::from_millis(ms))
     }
 
+    /// On a fast path.
     fn liveness() -> Liveness {
+        let mut liveness = unmeasured();
+        liveness.round_trip = Some(RoundTrip {
+            smoothed: Duration::from_millis(20),
+            variation: Duration::ZERO,
+        });
+        liveness
+    }
+
+    fn unmeasured() -> Liveness {
         Liveness::new(LivenessConfig::default(), at(0))
+    }
+
+    #[test]
+    fn a_path_that_was_not_measured_yet_is_given_more_time() {
+        let mut l = unmeasured();
+        l.start_ping(at(0));
+        assert_eq!(l.handle_timeout(at(1999)), None);
+        assert_eq!(l.handle_timeout(at(2000)), Some(LivenessTimeout::Suspect));
     }
 
     #[test]
@@ -249,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_slow_path_is_given_several_round_trips() {
-        let mut l = liveness();
+        let mut l = unmeasured();
         l.handle_timeout(at(5000));
         l.on_pong(0, at(5400));
         l.on_heard(false, at(5400));
@@ -262,8 +290,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pong_that_nobody_asked_for_measures_nothing() {
+    fn what_needs_no_answer_is_followed_by_a_ping_after_a_silence() {
         let mut l = liveness();
+        assert_eq!(l.on_sent_unanswered(at(499)), None);
+        assert_eq!(l.on_sent_unanswered(at(500)), Some(0));
+        assert_eq!(l.on_sent_unanswered(at(501)), None, "one is on its way");
+    }
+
+    #[test]
+    fn a_pong_that_nobody_asked_for_measures_nothing() {
+        let mut l = unmeasured();
         l.on_pong(7, at(10));
         assert_eq!(l.round_trip_time(), None);
     }

@@ -1,11 +1,15 @@
-//! The sending half of a reliable channel: what waits, what is on its way, what was confirmed.
+//! The sending half of a channel: what waits, what is on its way, what was confirmed.
 
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::frame::{ChannelFrame, MessageEnd, fragment_cost};
-use crate::{Instant, Message, MessageKind, MessageQueue, QueueFull, QueueLimits, Seq};
+use crate::confirmations::Confirmations;
+use crate::frame::{ChannelFrame, Part, fragment_cost};
+use crate::{
+    Instant, Message, MessageKind, MessageQueue, Order, Outcome, QueueFull, QueueLimits, Queued,
+    Seq,
+};
 
 /// Messages on their way to the peer, kept until the peer has them.
 ///
@@ -19,11 +23,17 @@ use crate::{Instant, Message, MessageKind, MessageQueue, QueueFull, QueueLimits,
 /// A message is cut into fragments and its fragments get their numbers when the first of them is
 /// handed to a link. What is dropped before that leaves no hole: a gap entry takes its place and
 /// is delivered and acknowledged like a message, so the peer learns the count exactly once.
+///
+/// A lossy outbox forgets what was handed to a link: nothing is replayed and nothing waits for
+/// credit.
 #[derive(Clone, Debug)]
 pub struct Outbox {
+    keeping: Keeping,
     queue: MessageQueue,
     /// Messages dropped from the queue that no gap entry reports yet.
     lost: u64,
+    /// Messages dropped because the peer takes none of their size, that nobody was told of yet.
+    refused: u64,
     /// What was numbered and is not wholly acknowledged, oldest first.
     sent: VecDeque<Entry>,
     sent_bytes: usize,
@@ -40,8 +50,18 @@ pub struct Outbox {
     credit: u64,
     outstanding_max: u64,
     fragment_bytes: usize,
+    message_bytes_max: u64,
     accepted: u64,
-    settled: u64,
+    confirmations: Confirmations,
+}
+
+/// What becomes of a message that was handed to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// It is kept until it is acknowledged. Acknowledgements of an unordered stream may come late.
+    UntilAcked(Order),
+    /// It is forgotten.
+    NotAtAll,
 }
 
 #[derive(Clone, Debug)]
@@ -55,14 +75,8 @@ struct Entry {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Message {
-        kind: MessageKind,
-        payload: Bytes,
-        queued_at: Instant,
-    },
-    Gap {
-        messages: u64,
-    },
+    Message(Queued),
+    Gap { messages: u64 },
 }
 
 impl Entry {
@@ -77,18 +91,13 @@ impl Entry {
                 to: seq.advance(1),
                 messages: *messages,
             },
-            Content::Message { kind, payload, .. } => {
-                let range = self.range(seq, payload.len());
-                let last = seq.advance(1) == self.end();
+            Content::Message(message) => {
+                let range = self.range(seq, message.payload.len());
                 ChannelFrame::Data {
                     seq,
-                    end: if last {
-                        MessageEnd::Last
-                    } else {
-                        MessageEnd::More
-                    },
-                    kind: *kind,
-                    payload: payload.slice(range),
+                    part: Part::new(seq == self.first, seq.advance(1) == self.end()),
+                    kind: message.kind,
+                    payload: message.payload.slice(range),
                 }
             }
         }
@@ -102,14 +111,14 @@ impl Entry {
     fn fragment_len(&self, seq: Seq) -> usize {
         match &self.content {
             Content::Gap { .. } => 0,
-            Content::Message { payload, .. } => self.range(seq, payload.len()).len(),
+            Content::Message(message) => self.range(seq, message.payload.len()).len(),
         }
     }
 
     fn payload_len(&self) -> usize {
         match &self.content {
             Content::Gap { .. } => 0,
-            Content::Message { payload, .. } => payload.len(),
+            Content::Message(message) => message.payload.len(),
         }
     }
 }
@@ -155,10 +164,17 @@ impl core::ops::AddAssign for Unconfirmed {
 impl Outbox {
     /// An empty outbox that cuts messages into fragments of `fragment_bytes` and never has more
     /// than `outstanding_max` bytes unacknowledged, whatever credit the peer gives.
-    pub fn new(limits: QueueLimits, fragment_bytes: usize, outstanding_max: u64) -> Self {
+    pub fn new(
+        keeping: Keeping,
+        limits: QueueLimits,
+        fragment_bytes: usize,
+        outstanding_max: u64,
+    ) -> Self {
         Self {
+            keeping,
             queue: MessageQueue::new(limits),
             lost: 0,
+            refused: 0,
             sent: VecDeque::new(),
             sent_bytes: 0,
             acked: Seq::ZERO,
@@ -170,38 +186,78 @@ impl Outbox {
             credit: 0,
             outstanding_max,
             fragment_bytes: fragment_bytes.max(1),
+            message_bytes_max: u64::MAX,
             accepted: 0,
-            settled: 0,
+            confirmations: Confirmations::default(),
         }
     }
 
-    /// Cuts messages that get their numbers from now on into fragments of this size.
-    pub fn set_fragment_bytes(&mut self, fragment_bytes: usize) {
+    /// Messages that get their numbers from now on are cut into fragments of this size, and those
+    /// above `message_bytes_max` are dropped, because the peer would not take them.
+    pub fn limit(&mut self, fragment_bytes: usize, message_bytes_max: u64) {
         self.fragment_bytes = fragment_bytes.max(1);
+        self.message_bytes_max = message_bytes_max;
     }
 
-    /// Accepts a message and says how many older ones were dropped for it.
+    /// Accepts a message and says how many older ones were dropped for it. Its number is
+    /// [`accepted`](Self::accepted) before the call.
     ///
     /// # Errors
     ///
     /// [`QueueFull`] gives the message back.
     pub fn push(&mut self, message: Message, now: Instant) -> Result<u64, QueueFull> {
-        let dropped = self.queue.push(message, now)?;
+        let Self {
+            queue,
+            confirmations,
+            accepted,
+            ..
+        } = self;
+        let mut dropped = 0;
+        let on_drop = |oldest: Queued| {
+            confirmations.settle(oldest.number, Outcome::Undelivered);
+            dropped += 1;
+        };
+        queue.push(message, *accepted, on_drop, now)?;
         self.accepted += 1;
-        self.lose(dropped);
+        self.lost += dropped;
         Ok(dropped)
     }
 
     /// Drops queued messages that have waited too long and says how many they were.
     pub fn expire(&mut self, now: Instant) -> u64 {
-        let expired = self.queue.expire(now);
-        self.lose(expired);
+        let Self {
+            queue,
+            confirmations,
+            ..
+        } = self;
+        let mut expired = 0;
+        let on_drop = |oldest: Queued| {
+            confirmations.settle(oldest.number, Outcome::Undelivered);
+            expired += 1;
+        };
+        queue.expire(on_drop, now);
+        self.lost += expired;
         expired
     }
 
-    fn lose(&mut self, messages: u64) {
-        self.lost += messages;
-        self.settled += messages;
+    /// Drops the messages at the front of the queue that the peer would not take.
+    fn refuse_too_large(&mut self) {
+        let limit = self.message_bytes_max;
+        while let Some(front) = self.queue.front()
+            && front.payload.len() as u64 > limit
+        {
+            self.confirmations
+                .settle(front.number, Outcome::Undelivered);
+            self.queue.pop();
+            self.lost += 1;
+            self.refused += 1;
+        }
+    }
+
+    /// How many messages were dropped since the last call because the peer takes none of their
+    /// size.
+    pub fn take_refused(&mut self) -> u64 {
+        core::mem::take(&mut self.refused)
     }
 
     /// The next frame for the present link, if credit allows it and it takes no more than `room`
@@ -223,41 +279,46 @@ impl Outbox {
             self.at += 1;
         }
         self.next_max = self.next_max.max(self.next);
-        self.outstanding += cost;
+        match self.keeping {
+            Keeping::UntilAcked(_) => self.outstanding += cost,
+            Keeping::NotAtAll => self.forget_below(self.next, Outcome::Unknown),
+        }
         Some(frame)
+    }
+
+    /// Takes the oldest queued message whole, for a peer that does not number. It counts as handed
+    /// to the link.
+    pub fn next_message(&mut self) -> Option<(MessageKind, Bytes)> {
+        self.refuse_too_large();
+        let queued = self.queue.pop()?;
+        self.confirmations.settle(queued.number, Outcome::Unknown);
+        // Such a peer cannot be told of gaps.
+        self.lost = 0;
+        Some((queued.kind, queued.payload))
     }
 
     /// The cost of a fragment of `len` bytes if it may be sent now.
     fn affordable(&self, len: usize, room: usize) -> Option<u64> {
         let cost = fragment_cost(len);
-        let credit = self.credit.min(self.outstanding_max);
+        let credit = match self.keeping {
+            Keeping::UntilAcked(_) => self.credit.min(self.outstanding_max),
+            Keeping::NotAtAll => u64::MAX,
+        };
         let fits = len + ChannelFrame::DATA_HEADER_BYTES_MAX <= room;
         (fits && self.outstanding + cost <= credit).then_some(cost)
     }
 
     /// Gives numbers to the gap or the message that comes next, if its first fragment may be sent.
     fn number_next(&mut self, room: usize) -> Option<()> {
+        self.refuse_too_large();
         let (content, len) = if self.lost > 0 {
             self.affordable(0, room)?;
-            (
-                Content::Gap {
-                    messages: core::mem::take(&mut self.lost),
-                },
-                0,
-            )
+            let messages = core::mem::take(&mut self.lost);
+            (Content::Gap { messages }, 0)
         } else {
             let len = self.queue.front()?.payload.len();
             self.affordable(len.min(self.fragment_bytes), room)?;
-            let queued = self.queue.pop().expect("the queue has a front");
-            let (kind, payload) = (queued.kind, queued.payload);
-            (
-                Content::Message {
-                    kind,
-                    payload,
-                    queued_at: queued.queued_at,
-                },
-                len,
-            )
+            (Content::Message(self.queue.pop()?), len)
         };
         let fragments = len.div_ceil(self.fragment_bytes).max(1) as u64;
         let first = self.numbered;
@@ -278,9 +339,24 @@ impl Outbox {
     ///
     /// [`OutboxViolation`], and nothing has changed.
     pub fn on_ack(&mut self, next: Seq, credit: u64) -> Result<(), OutboxViolation> {
-        self.check(next, self.next)?;
-        self.forget_below(next);
-        self.credit = credit;
+        let unordered = self.keeping == Keeping::UntilAcked(Order::Unordered);
+        if unordered && next < self.acked {
+            // Overtaken by a later one.
+            return Ok(());
+        }
+        // An unordered peer may know more from an earlier link than this one has carried yet.
+        let sent = match unordered {
+            true => self.next_max,
+            false => self.next,
+        };
+        self.check(next, sent)?;
+        // Of two that may have overtaken each other the more generous one counts: what was granted
+        // is never taken back.
+        self.credit = match unordered && next == self.acked {
+            true => self.credit.max(credit),
+            false => credit,
+        };
+        self.forget_below(next, Outcome::Delivered);
         Ok(())
     }
 
@@ -290,8 +366,15 @@ impl Outbox {
     ///
     /// [`OutboxViolation`], and nothing has changed.
     pub fn on_attach(&mut self, next: Seq, credit: u64) -> Result<(), OutboxViolation> {
+        if self.keeping == Keeping::NotAtAll {
+            // The rest of a message whose beginning went over another link is of no use.
+            self.forget_below(self.numbered, Outcome::Undelivered);
+            self.next = self.numbered;
+            self.at = 0;
+            return Ok(());
+        }
         self.check(next, self.next_max)?;
-        self.forget_below(next);
+        self.forget_below(next, Outcome::Delivered);
         self.next = next;
         self.at = 0;
         self.outstanding = 0;
@@ -312,7 +395,7 @@ impl Outbox {
         Ok(())
     }
 
-    fn forget_below(&mut self, next: Seq) {
+    fn forget_below(&mut self, next: Seq, outcome: Outcome) {
         while self.acked < next {
             let entry = self
                 .sent
@@ -320,13 +403,21 @@ impl Outbox {
                 .expect("an entry holds every unacknowledged number");
             let cost = fragment_cost(entry.fragment_len(self.acked));
             let done = self.acked.advance(1) == entry.end();
-            self.outstanding = self.outstanding.saturating_sub(cost);
+            // What this link has not carried yet is not outstanding on it.
+            if self.acked < self.next && self.keeping != Keeping::NotAtAll {
+                self.outstanding -= cost;
+            }
             self.acked = self.acked.advance(1);
             if done && let Some(entry) = self.sent.pop_front() {
                 self.sent_bytes -= entry.payload_len();
                 self.at = self.at.saturating_sub(1);
-                self.settled += u64::from(matches!(entry.content, Content::Message { .. }));
+                if let Content::Message(message) = entry.content {
+                    self.confirmations.settle(message.number, outcome);
+                }
             }
+        }
+        if self.next < self.acked {
+            (self.next, self.at) = (self.acked, 0);
         }
     }
 
@@ -336,17 +427,7 @@ impl Outbox {
         while let Some(entry) = self.sent.pop_back() {
             match entry.content {
                 Content::Gap { messages } => self.lost += messages,
-                Content::Message {
-                    kind,
-                    payload,
-                    queued_at,
-                } => {
-                    self.queue.restore(crate::Queued {
-                        kind,
-                        payload,
-                        queued_at,
-                    });
-                }
+                Content::Message(message) => self.queue.restore(message),
             }
         }
         self.sent_bytes = 0;
@@ -357,10 +438,35 @@ impl Outbox {
 
     /// Drops everything that is unconfirmed and says how much that was.
     pub fn clear(&mut self) -> Unconfirmed {
-        let unconfirmed = self.reset();
-        self.settled += self.queue.clear();
+        let unconfirmed = self.unconfirmed();
+        let left_whole = self.next_max;
+        for entry in core::mem::take(&mut self.sent) {
+            if let Content::Message(message) = &entry.content {
+                let outcome = match entry.end() <= left_whole {
+                    true => Outcome::Unknown,
+                    false => Outcome::Undelivered,
+                };
+                self.confirmations.settle(message.number, outcome);
+            }
+        }
+        while let Some(message) = self.queue.pop() {
+            self.confirmations
+                .settle(message.number, Outcome::Undelivered);
+        }
+        self.reset();
         self.lost = 0;
         unconfirmed
+    }
+
+    /// The peer says that it has everything.
+    pub fn confirm_all(&mut self) {
+        for entry in &self.sent {
+            if let Content::Message(message) = &entry.content {
+                self.confirmations
+                    .settle(message.number, Outcome::Delivered);
+            }
+        }
+        self.clear();
     }
 
     /// How many messages are unconfirmed.
@@ -368,7 +474,7 @@ impl Outbox {
         let messages = self
             .sent
             .iter()
-            .filter(|e| matches!(e.content, Content::Message { .. }));
+            .filter(|e| matches!(e.content, Content::Message(_)));
         let (whole, partial): (u64, u64) = messages.fold((0, 0), |(whole, partial), entry| {
             if entry.end() <= self.next_max {
                 (whole + 1, partial)
@@ -380,6 +486,21 @@ impl Outbox {
             undelivered: partial + self.queue.len() as u64,
             maybe_delivered: whole,
         }
+    }
+
+    /// Remembers what becomes of message `number`, until it is asked for or forgotten.
+    pub fn watch(&mut self, number: u64) {
+        self.confirmations.watch(number);
+    }
+
+    /// What became of message `number`, which somebody watches; not kept once it was told.
+    pub fn take_outcome(&mut self, number: u64) -> Option<Outcome> {
+        self.confirmations.take(number)
+    }
+
+    /// Nobody watches message `number` any more.
+    pub fn unwatch(&mut self, number: u64) {
+        self.confirmations.forget(number);
     }
 
     /// The number after the last, once everything was handed to the present link.
@@ -403,9 +524,28 @@ impl Outbox {
         self.accepted
     }
 
-    /// Messages that are confirmed or dropped; equal to [`Outbox::accepted`] when all are.
+    /// The number of the oldest message that is neither confirmed nor dropped; equal to
+    /// [`Outbox::accepted`] when there is none.
     pub fn settled(&self) -> u64 {
-        self.settled
+        let sent = self.sent.iter().find_map(|entry| match &entry.content {
+            Content::Message(message) => Some(message.number),
+            Content::Gap { .. } => None,
+        });
+        let queued = || self.queue.front().map(|message| message.number);
+        sent.or_else(queued).unwrap_or(self.accepted)
+    }
+
+    /// Whether every message is confirmed or dropped, and the peer knows how many were dropped.
+    pub fn is_settled(&self) -> bool {
+        self.sent.is_empty() && self.queue.is_empty() && self.lost == 0
+    }
+
+    /// The size of the largest fragment that may have to be sent again, in bytes: replays cut in the
+    /// same places, so a link must carry it.
+    pub fn largest_numbered_fragment(&self) -> usize {
+        let sizes = self.sent.iter();
+        let sizes = sizes.map(|entry| entry.fragment_bytes.min(entry.payload_len()));
+        sizes.max().unwrap_or(0)
     }
 
     /// Messages that were not handed to a link yet.
@@ -421,6 +561,11 @@ impl Outbox {
     /// When the oldest queued message will have waited too long.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.queue.next_expiry()
+    }
+
+    /// The most cost that is ever unacknowledged.
+    pub fn outstanding_max(&self) -> u64 {
+        self.outstanding_max
     }
 
     /// The limits of the queue.

@@ -53,6 +53,8 @@ pub struct QueueFull(pub Message);
 /// A message in the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queued {
+    /// The number of the message on its channel, counted from 0 in the order of acceptance.
+    pub number: u64,
     /// Text or bytes.
     pub kind: MessageKind,
     /// The payload.
@@ -79,33 +81,37 @@ impl MessageQueue {
         }
     }
 
-    /// Queues a message and says how many older ones were dropped to make room.
+    /// Queues message `number`; `on_drop` gets the older ones that were dropped to make room.
     ///
     /// # Errors
     ///
     /// [`QueueFull`] gives the message back if there is no room and the policy drops nothing.
-    pub fn push(&mut self, message: Message, now: Instant) -> Result<u64, QueueFull> {
+    pub fn push(
+        &mut self,
+        message: Message,
+        number: u64,
+        mut on_drop: impl FnMut(Queued),
+        now: Instant,
+    ) -> Result<(), QueueFull> {
         let len = message.len();
-        let mut dropped = 0;
         while !self.has_room(len) {
             match self.limits.overflow {
                 Overflow::Wait | Overflow::Reject => return Err(QueueFull(message)),
-                Overflow::DropOldest => {
-                    if self.pop().is_none() {
-                        return Err(QueueFull(message));
-                    }
-                    dropped += 1;
-                }
+                Overflow::DropOldest => match self.pop() {
+                    Some(oldest) => on_drop(oldest),
+                    None => return Err(QueueFull(message)),
+                },
             }
         }
         let kind = message.kind();
         self.bytes += len;
         self.messages.push_back(Queued {
+            number,
             kind,
             payload: message.into_bytes(),
             queued_at: now,
         });
-        Ok(dropped)
+        Ok(())
     }
 
     /// Whether a message of `len` bytes would be taken without dropping another.
@@ -132,27 +138,18 @@ impl MessageQueue {
         self.messages.push_front(queued);
     }
 
-    /// Drops the messages that have waited too long and says how many they were.
-    pub fn expire(&mut self, now: Instant) -> u64 {
-        let mut expired = 0;
-        while self.next_expiry().is_some_and(|at| at <= now) {
-            self.pop();
-            expired += 1;
+    /// Drops the messages that have waited too long; `on_drop` gets them.
+    pub fn expire(&mut self, mut on_drop: impl FnMut(Queued), now: Instant) {
+        while self.next_expiry().is_some_and(|at| at <= now)
+            && let Some(oldest) = self.pop()
+        {
+            on_drop(oldest);
         }
-        expired
     }
 
     /// When the oldest message will have waited too long.
     pub fn next_expiry(&self) -> Option<Instant> {
         Some(self.messages.front()?.queued_at + self.limits.age_max?)
-    }
-
-    /// Drops everything and says how many messages that were.
-    pub fn clear(&mut self) -> u64 {
-        let dropped = self.messages.len() as u64;
-        self.messages.clear();
-        self.bytes = 0;
-        dropped
     }
 
     /// How many messages wait.
@@ -198,6 +195,19 @@ mod tests {
         }
     }
 
+    /// Queues a message and says how many were dropped for it.
+    fn push(queue: &mut MessageQueue, message: Message, now: Instant) -> Result<u64, QueueFull> {
+        let mut dropped = 0;
+        queue.push(message, 0, |_| dropped += 1, now)?;
+        Ok(dropped)
+    }
+
+    fn expire(queue: &mut MessageQueue, now: Instant) -> u64 {
+        let mut expired = 0;
+        queue.expire(|_| expired += 1, now);
+        expired
+    }
+
     fn payload(queue: &mut MessageQueue) -> Option<Vec<u8>> {
         queue.pop().map(|q| q.payload.to_vec())
     }
@@ -207,9 +217,12 @@ mod tests {
         for overflow in [Overflow::Wait, Overflow::Reject] {
             let mut queue = MessageQueue::new(limits(overflow));
             for _ in 0..3 {
-                assert_eq!(queue.push("x".into(), at(0)), Ok(0));
+                assert_eq!(push(&mut queue, "x".into(), at(0)), Ok(0));
             }
-            assert_eq!(queue.push("y".into(), at(0)), Err(QueueFull("y".into())));
+            assert_eq!(
+                push(&mut queue, "y".into(), at(0)),
+                Err(QueueFull("y".into()))
+            );
         }
     }
 
@@ -217,9 +230,9 @@ mod tests {
     fn the_oldest_make_room_and_are_counted() {
         let mut queue = MessageQueue::new(limits(Overflow::DropOldest));
         for text in ["1", "2", "3"] {
-            queue.push(text.into(), at(0)).unwrap();
+            push(&mut queue, text.into(), at(0)).unwrap();
         }
-        assert_eq!(queue.push("4567890ab".into(), at(0)), Ok(2));
+        assert_eq!(push(&mut queue, "4567890ab".into(), at(0)), Ok(2));
         assert_eq!(payload(&mut queue), Some(b"3".to_vec()));
         assert_eq!(payload(&mut queue), Some(b"4567890ab".to_vec()));
         assert_eq!(queue.bytes(), 0);
@@ -229,19 +242,19 @@ mod tests {
     fn a_message_over_the_byte_limit_is_taken_alone() {
         let mut queue = MessageQueue::new(limits(Overflow::Wait));
         let large = vec![0u8; 50];
-        assert_eq!(queue.push(large.clone().into(), at(0)), Ok(0));
-        assert!(queue.push("x".into(), at(0)).is_err());
+        assert_eq!(push(&mut queue, large.clone().into(), at(0)), Ok(0));
+        assert!(push(&mut queue, "x".into(), at(0)).is_err());
         assert_eq!(payload(&mut queue), Some(large));
     }
 
     #[test]
     fn what_waited_too_long_is_dropped_and_counted() {
         let mut queue = MessageQueue::new(limits(Overflow::Wait));
-        queue.push("old".into(), at(0)).unwrap();
-        queue.push("new".into(), at(50)).unwrap();
+        push(&mut queue, "old".into(), at(0)).unwrap();
+        push(&mut queue, "new".into(), at(50)).unwrap();
         assert_eq!(queue.next_expiry(), Some(at(100)));
-        assert_eq!(queue.expire(at(99)), 0);
-        assert_eq!(queue.expire(at(100)), 1);
+        assert_eq!(expire(&mut queue, at(99)), 0);
+        assert_eq!(expire(&mut queue, at(100)), 1);
         assert_eq!(queue.next_expiry(), Some(at(150)));
     }
 
@@ -269,7 +282,7 @@ mod tests {
                             model.remove(0);
                             dropped += 1;
                         }
-                        let took = queue.push(data.clone().into(), at(now)).ok();
+                        let took = push(&mut queue, data.clone().into(), at(now)).ok();
                         prop_assert_eq!(took, room(&model).then_some(dropped));
                         if took.is_some() {
                             model.push((data, now));
@@ -282,7 +295,7 @@ mod tests {
                     _ => {
                         let before = model.len();
                         model.retain(|(_, queued)| queued + 100 > now);
-                        prop_assert_eq!(queue.expire(at(now)), (before - model.len()) as u64);
+                        prop_assert_eq!(expire(&mut queue, at(now)), (before - model.len()) as u64);
                     }
                 }
                 prop_assert_eq!(queue.len(), model.len());

@@ -22,6 +22,11 @@ pub struct ConnectionConfig {
     /// Delays between attempts to replace a lost link. Default 1 s doubling to 30 s, ±20 %, 10
     /// attempts.
     pub backoff: BackoffPolicy,
+    /// When a link is lost, the first attempt to replace it starts after a random time up to this,
+    /// so that many peers that lost the same thing do not come back in one instant. After a peer
+    /// that closed the link it is the base of the backoff instead: such a peer has often ended, and
+    /// everybody it talked to knows at once. Default 250 ms.
+    pub reconnect_spread: Duration,
     /// A link that was up for this long and carried an acknowledgement resets the count of
     /// attempts. Default 10 s.
     pub stable_after: Duration,
@@ -35,14 +40,16 @@ pub struct ConnectionConfig {
     pub resume_window: Duration,
     /// When a silent link becomes suspect.
     pub liveness: LivenessConfig,
-    /// How many received bytes may wait for the application on each channel. Default 1 MiB.
+    /// How many received bytes may wait for the application on each channel. At least 1 KiB. Default
+    /// 1 MiB.
     pub window_bytes: u64,
     /// The largest message, either way. Default 16 MiB.
     pub message_bytes_max: u64,
-    /// Messages above this size travel in fragments. Default 16 KiB, where WebRTC's SCTP is
-    /// fastest.
+    /// Messages above this size travel in fragments, or above what the link carries or three quarters
+    /// of the smaller window if that is less. At least 64. Default 16 KiB, where WebRTC's SCTP is fastest.
     pub fragment_bytes: u32,
-    /// How many channels a connection may have at once. Default 128.
+    /// How many channels each side may have open that it created; the smaller of both sides' settings
+    /// counts. Default 128.
     pub channels_max: usize,
     /// What happens to unconfirmed messages when the peer has lost its memory of the session.
     pub session_loss: SessionLoss,
@@ -50,12 +57,18 @@ pub struct ConnectionConfig {
     pub first_attempt: FirstAttempt,
     /// How channels behave that the peer opens.
     pub incoming_channel: ChannelConfig,
+    /// Whether peers that do not speak the session protocol are talked to.
+    pub plain_peers: PlainPeers,
+    /// A peer that has opened no stream for this long after the link was connected does not speak
+    /// the session protocol. Default 3 s.
+    pub plain_after: Duration,
 }
 
 impl Default for ConnectionConfig {
     fn default() -> Self {
         Self {
             backoff: BackoffPolicy::default(),
+            reconnect_spread: Duration::from_millis(250),
             stable_after: Duration::from_secs(10),
             connection_timeout: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
@@ -69,6 +82,8 @@ impl Default for ConnectionConfig {
             session_loss: SessionLoss::default(),
             first_attempt: FirstAttempt::default(),
             incoming_channel: ChannelConfig::default(),
+            plain_peers: PlainPeers::default(),
+            plain_after: Duration::from_secs(3),
         }
     }
 }
@@ -77,10 +92,21 @@ impl ConnectionConfig {
     /// What is told to the peer.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
-            fragment_bytes_max: self.fragment_bytes,
+            fragment_bytes_max: self.fragment_bytes_max(),
             message_bytes_max: self.message_bytes_max,
-            window_bytes: self.window_bytes,
+            window_bytes: self.window(),
+            channels_max: u32::try_from(self.channels_max).unwrap_or(u32::MAX),
         }
+    }
+
+    /// `window_bytes` within what makes sense.
+    pub(crate) fn window(&self) -> u64 {
+        self.window_bytes.max(WINDOW_BYTES_MIN)
+    }
+
+    /// `fragment_bytes` within what makes sense: smaller ones would be mostly headers.
+    pub(crate) fn fragment_bytes_max(&self) -> u32 {
+        self.fragment_bytes.max(FRAGMENT_BYTES_MIN)
     }
 }
 
@@ -94,6 +120,19 @@ pub enum SessionLoss {
     Resend,
     /// They are dropped; the event says how many.
     Drop,
+}
+
+/// Whether peers without the session protocol are talked to: web pages, for instance.
+///
+/// Their messages are carried as they are. Nothing is resumed: what was on its way when a link was
+/// lost is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PlainPeers {
+    /// They are, unless a proof of the peer's key is required.
+    #[default]
+    Accept,
+    /// They are refused.
+    Refuse,
 }
 
 /// What happens when the first attempt to connect cannot succeed at the moment.
@@ -111,7 +150,7 @@ pub enum FirstAttempt {
 pub struct ChannelConfig {
     /// What may wait to be sent.
     pub queue: QueueLimits,
-    /// Order and reliability. Only reliable, ordered channels are supported so far.
+    /// Order and reliability. Default reliable and ordered.
     pub options: ChannelOptions,
     /// What happens when the peer is done sending.
     pub half_open: HalfOpen,
@@ -126,3 +165,8 @@ pub enum HalfOpen {
     /// It can go on sending, as a TCP connection can after a half close.
     Keep,
 }
+
+/// Below this a message would take more memory for its fragments than for its content.
+const FRAGMENT_BYTES_MIN: u32 = 64;
+/// A few of the smallest fragments.
+const WINDOW_BYTES_MIN: u64 = 1024;

@@ -1,21 +1,30 @@
 //! A durable connection: one session with a peer, carried by one link after another.
 
 mod acceptor;
+mod attach;
 mod dialer;
 mod duties;
+mod ladder;
+mod peer;
+mod plain;
+mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::string::String;
-use std::vec::Vec;
 
 use bytes::Bytes;
 use core::time::Duration;
-use rondevu_core::frame::{ControlFrame, Cursor, LABEL_LEN_MAX, Limits, parse_channel_protocol};
+use rondevu_core::frame::{ControlFrame, Hello, LABEL_LEN_MAX};
 use rondevu_core::{
-    ByeReason, ChannelId, DurableConnectionState, Generation, IdSet, Incarnation, Instant, LinkId,
-    Liveness, Reconnector, Reliability, Seq, SessionId, StreamId, StreamOptions, Unconfirmed,
+    ByeReason, ChannelId, DurableChannelState, DurableConnectionState, Generation, IdSet,
+    Incarnation, Instant, LinkId, LinkInfo, Liveness, MessageKind, Reconnector, Reliability,
+    SessionId, StreamId, StreamOptions, Unconfirmed,
 };
 
+pub use self::attach::Arrival;
+pub use self::peer::{Durability, RequiredProof, Trust};
+use self::peer::{Peer, PeerMemory};
+use self::streams::Opener;
 use crate::channel::ChannelMachine;
 use crate::config::{ChannelConfig, ConnectionConfig};
 use crate::error::{ChannelError, ConnectionClosed, ConnectionFailure, ProtocolViolation};
@@ -35,25 +44,35 @@ use crate::error::{ChannelError, ConnectionClosed, ConnectionFailure, ProtocolVi
 pub struct ConnectionMachine {
     config: ConnectionConfig,
     role: Role,
+    trust: Trust,
     state: DurableConnectionState,
     session: SessionId,
     incarnation: Incarnation,
-    peer: Option<PeerMemory>,
+    peer: Peer,
     generation: Generation,
     channels: BTreeMap<ChannelId, ChannelMachine>,
     next_channel: u32,
+    /// The number of the next channel of a peer that does not number.
+    next_plain: u32,
+    /// What is added to the ids of the peer's channels: a peer that has lost its memory uses them
+    /// again, while the application still holds the channels of the session before.
+    peer_ids_base: u32,
     seen: IdSet,
     live: Option<LiveLink>,
     attempt: Option<Attempt>,
     next_link: u64,
     reconnector: Reconnector,
     retry: Retry,
+    /// Attempts in a row that signaling asked to repeat very soon.
+    soon_retries: u32,
     /// When the first connection must be there.
     connect_by: Option<Instant>,
     /// When an acceptor gives the session up.
     resume_by: Option<Instant>,
     /// When closing stops waiting for the peer.
     close_by: Option<Instant>,
+    /// What closing will say when nothing is left to confirm.
+    close_reason: ConnectionClosed,
     last_failure: String,
     last_served: ChannelId,
     rng: fastrand::Rng,
@@ -84,17 +103,28 @@ pub struct Seeds {
     pub rng: u64,
 }
 
-/// What is known of the peer's memory.
-#[derive(Clone, Copy, Debug)]
-struct PeerMemory {
-    incarnation: Incarnation,
-    limits: Limits,
-}
-
-/// The link that carries the session.
+/// The link that carries the conversation.
 #[derive(Debug)]
 struct LiveLink {
     id: LinkId,
+    message_bytes_max: usize,
+    streams: BTreeMap<StreamId, ChannelId>,
+    kind: LinkKind,
+}
+
+#[derive(Debug)]
+enum LinkKind {
+    /// To a peer with the session protocol.
+    Session(SessionLink),
+    /// To a peer without it.
+    Plain {
+        /// The offer's own stream, until the peer has used it.
+        offered: Option<StreamId>,
+    },
+}
+
+#[derive(Debug)]
+struct SessionLink {
     control: StreamId,
     liveness: Liveness,
     /// Whether the peer is known to have finished the greeting, so that streams may be opened.
@@ -103,11 +133,30 @@ struct LiveLink {
     hastened: bool,
 }
 
+impl LiveLink {
+    fn session(&self) -> Option<&SessionLink> {
+        match &self.kind {
+            LinkKind::Session(session) => Some(session),
+            LinkKind::Plain { .. } => None,
+        }
+    }
+
+    fn session_mut(&mut self) -> Option<&mut SessionLink> {
+        match &mut self.kind {
+            LinkKind::Session(session) => Some(session),
+            LinkKind::Plain { .. } => None,
+        }
+    }
+}
+
 /// A dialer's attempt to establish the next link.
 #[derive(Debug)]
 struct Attempt {
     link: LinkId,
     give_up_at: Instant,
+    /// When a peer that has opened no stream does not speak the session protocol.
+    plain_at: Option<Instant>,
+    info: Option<LinkInfo>,
     stage: Stage,
 }
 
@@ -116,12 +165,26 @@ enum Stage {
     /// Signaling and the transport are at work.
     Dialing,
     /// The hello was sent; the previous link is frozen.
-    Greeting {
-        control: StreamId,
-        announced: Vec<ChannelId>,
-        frozen: Option<LinkId>,
-        session_retried: bool,
-    },
+    Greeting(Box<Greeting>),
+}
+
+#[derive(Debug)]
+struct Greeting {
+    control: StreamId,
+    hello: Hello,
+    /// The link that carried the session before.
+    frozen: Option<LinkId>,
+    purpose: Purpose,
+}
+
+/// What the hello asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To go on with the session, or to begin the first one.
+    Session,
+    /// To begin a new session, because the peer does not know the present one. The present one is
+    /// given up when the peer welcomes the new one.
+    NewSession,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +192,8 @@ enum Retry {
     /// Nothing is planned.
     None,
     At(Instant),
+    /// The application wants no link at the moment.
+    Paused,
 }
 
 /// What the embedder must do.
@@ -147,6 +212,13 @@ pub enum Action {
         /// Label, sub-protocol and delivery.
         options: StreamOptions,
     },
+    /// Close a stream, after what was transmitted on it.
+    CloseStream {
+        /// The link.
+        link: LinkId,
+        /// The stream.
+        stream: StreamId,
+    },
     /// Close the link at once, or stop dialing it.
     AbandonLink {
         /// The link.
@@ -159,7 +231,7 @@ pub enum Action {
     },
 }
 
-/// A binary message for a stream. One that the link has no room for is kept by the embedder and
+/// A message for a stream. One that the link has no room for is kept by the embedder and
 /// offered to the link again, before any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
@@ -167,7 +239,9 @@ pub struct Transmit {
     pub link: LinkId,
     /// The stream.
     pub stream: StreamId,
-    /// One or more whole frames.
+    /// Binary, except for texts to a peer without the session protocol.
+    pub kind: MessageKind,
+    /// One or more whole frames, or a message to a peer without the session protocol.
     pub payload: Bytes,
 }
 
@@ -208,7 +282,8 @@ pub enum ConnectionEvent {
         /// What was unconfirmed in the old session.
         unconfirmed: Unconfirmed,
     },
-    /// The peer broke the protocol; the link was closed, the session goes on.
+    /// The peer broke the protocol or is not who it should be; the link was closed, the session
+    /// goes on.
     ProtocolViolation(ProtocolViolation),
     /// The connection failed for good.
     Failed {
@@ -227,29 +302,40 @@ pub enum ConnectionEvent {
 }
 
 impl ConnectionMachine {
-    fn with_role(role: Role, config: ConnectionConfig, session: SessionId, seeds: Seeds) -> Self {
+    fn with_role(
+        role: Role,
+        config: ConnectionConfig,
+        trust: Trust,
+        session: SessionId,
+        seeds: Seeds,
+    ) -> Self {
         let reconnector = Reconnector::new(config.backoff, config.stable_after, seeds.rng);
         Self {
             role,
+            trust,
             state: DurableConnectionState::Connecting,
             session,
             incarnation: seeds.incarnation,
-            peer: None,
+            peer: Peer::default(),
             generation: Generation::NONE,
             channels: BTreeMap::new(),
             next_channel: match role {
                 Role::Dialer => 0,
                 Role::Acceptor => 1,
             },
+            next_plain: 0,
+            peer_ids_base: 0,
             seen: IdSet::default(),
             live: None,
             attempt: None,
             next_link: 0,
             reconnector,
             retry: Retry::None,
+            soon_retries: 0,
             connect_by: None,
             resume_by: None,
             close_by: None,
+            close_reason: ConnectionClosed::Local,
             last_failure: String::from("no attempt was made"),
             last_served: ChannelId(u32::MAX),
             rng: fastrand::Rng::with_seed(seeds.rng ^ 0x5eed),
@@ -273,24 +359,38 @@ impl ConnectionMachine {
         &mut self,
         label: &str,
         channel: &ChannelConfig,
-        now: Instant,
     ) -> Result<ChannelId, ChannelError> {
         self.check_channel(label, channel)?;
         let id = ChannelId(self.next_channel);
         self.next_channel += 2;
         let options = channel.options;
-        let mut machine = ChannelMachine::new(id, label.into(), channel, options, &self.config);
-        if let Some(live) = &self.live {
-            let confirmed = live.confirmed;
-            self.attach_new(&mut machine);
-            if confirmed {
-                self.request_stream(&machine);
-            }
-        }
+        let machine = ChannelMachine::new(id, label.into(), channel, options, &self.config);
         self.channels.insert(id, machine);
         self.touched.push_back(id);
-        let _ = now;
+        self.attach_own(id);
         Ok(id)
+    }
+
+    /// Attaches a channel that this side has just created to the link that is up, if one is.
+    fn attach_own(&mut self, id: ChannelId) {
+        let Some(live) = &self.live else { return };
+        let info = LinkInfo {
+            fingerprints: None,
+            message_bytes_max: live.message_bytes_max,
+        };
+        match &live.kind {
+            LinkKind::Session(session) => {
+                let confirmed = session.confirmed;
+                self.attach_new(id, &info);
+                if confirmed {
+                    self.request_stream(id);
+                }
+            }
+            LinkKind::Plain { .. } => {
+                self.attach_new_plain(id);
+                self.request_stream(id);
+            }
+        }
     }
 
     fn check_channel(&self, label: &str, channel: &ChannelConfig) -> Result<(), ChannelError> {
@@ -300,15 +400,22 @@ impl ConnectionMachine {
         if label.len() > LABEL_LEN_MAX {
             return Err(ChannelError::LabelTooLong { len: label.len() });
         }
-        if self.channels.len() >= self.config.channels_max || self.next_channel > u32::MAX - 2 {
-            return Err(ChannelError::TooMany {
-                max: self.config.channels_max,
-            });
+        let peers = self.peer.memory.map(|peer| peer.limits.channels_max);
+        let max = self
+            .config
+            .channels_max
+            .min(peers.unwrap_or(u32::MAX) as usize);
+        if self.open_channels(Opener::Us) >= max || self.next_channel > u32::MAX - 2 {
+            return Err(ChannelError::TooMany { max });
         }
-        if !channel.options.ordered || channel.options.reliability != Reliability::Reliable {
-            return Err(ChannelError::UnsupportedOptions);
+        match channel.options.reliability {
+            Reliability::MaxPacketLifetime(lifetime) if lifetime > PACKET_LIFETIME_MAX => {
+                Err(ChannelError::LifetimeTooLong { lifetime })
+            }
+            Reliability::Reliable
+            | Reliability::MaxRetransmits(_)
+            | Reliability::MaxPacketLifetime(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Closes the connection after what was sent is confirmed, or after the close time-out.
@@ -325,16 +432,21 @@ impl ConnectionMachine {
     }
 
     fn close_if_flushed(&mut self) {
-        let flushed = self.channels.values().all(|c| {
-            c.state() == rondevu_core::DurableChannelState::Closed
-                || (c.outbox().settled() == c.outbox().accepted() && c.is_drained())
+        if self.close_by.is_none() {
+            return;
+        }
+        // A peer without the session protocol neither confirms nor says that it is done.
+        let waits_for_peer = match &self.live {
+            Some(live) => live.session().is_some(),
+            None => false,
+        };
+        let done = self.channels.values().all(|channel| {
+            let settled = channel.outbox().is_settled();
+            channel.state() == DurableChannelState::Closed
+                || (settled && (channel.is_drained() || !waits_for_peer))
         });
-        let idle = self
-            .channels
-            .values()
-            .all(|c| c.outbox().settled() == c.outbox().accepted());
-        if self.close_by.is_some() && (flushed || (self.live.is_none() && idle)) {
-            self.end_with_bye(ByeReason::Closed, ConnectionClosed::Local);
+        if done {
+            self.end_with_bye(ByeReason::Closed, self.close_reason);
         }
     }
 
@@ -348,310 +460,13 @@ impl ConnectionMachine {
             return;
         }
         if let Some(live) = self.live.take() {
-            self.transmit_control(live.id, live.control, &ControlFrame::Bye { reason: bye });
+            if let Some(session) = live.session() {
+                let frame = ControlFrame::Bye { reason: bye };
+                self.transmit_control(live.id, session.control, &frame);
+            }
             self.actions.push_back(Action::FinishLink { link: live.id });
         }
         self.transition_to_closed(reason);
-    }
-
-    /// Starts the next attempt now instead of after the backoff.
-    pub fn retry_now(&mut self, now: Instant) {
-        let waiting = matches!(self.retry, Retry::At(_));
-        if self.role == Role::Dialer && waiting && self.attempt.is_none() {
-            self.retry = Retry::At(now);
-            self.handle_timeout(now);
-        }
-    }
-
-    /// The machine's network has changed: whatever the live link said so far counts no more, and
-    /// the next attempt begins at once.
-    pub fn handle_network_change(&mut self, now: Instant) {
-        if self.role != Role::Dialer || self.state.is_final() {
-            return;
-        }
-        self.reconnector.reset();
-        if let Some(attempt) = self.attempt.take() {
-            self.attempt_lost(attempt, "the network changed", now);
-        }
-        if let Some(live) = &mut self.live {
-            live.liveness.suspect();
-            self.on_suspect(now);
-        }
-        self.retry_now(now);
-    }
-
-    // ---- channels and streams ----
-
-    fn is_own(&self, id: ChannelId) -> bool {
-        let dialers = id.0.is_multiple_of(2);
-        dialers == (self.role == Role::Dialer)
-    }
-
-    /// Attaches a channel that no greeting has mentioned.
-    fn attach_new(&self, channel: &mut ChannelMachine) {
-        if let Some(peer) = self.peer {
-            let fragment = peer
-                .limits
-                .fragment_bytes_max
-                .min(self.config.fragment_bytes);
-            // Nothing was sent yet, so position zero can not be refused.
-            let attached = channel.on_attach(Seq::ZERO, peer.limits.window_bytes, fragment);
-            channel.limit_messages(peer.limits.message_bytes_max);
-            debug_assert!(attached.is_ok());
-        }
-    }
-
-    fn request_stream(&mut self, channel: &ChannelMachine) {
-        let Some(live) = &self.live else { return };
-        let options = StreamOptions {
-            label: channel.label().into(),
-            protocol: rondevu_core::frame::channel_protocol(channel.id()),
-            ordered: channel.options().ordered,
-            reliability: channel.options().reliability,
-        };
-        self.actions.push_back(Action::OpenStream {
-            link: live.id,
-            options,
-        });
-    }
-
-    /// Opens the streams of all channels that this side created.
-    fn request_streams(&mut self) {
-        let own: Vec<ChannelId> = self
-            .channels
-            .keys()
-            .copied()
-            .filter(|id| self.is_own(*id))
-            .collect();
-        for id in own {
-            if let Some(channel) = self.channels.remove(&id) {
-                self.request_stream(&channel);
-                self.channels.insert(id, channel);
-            }
-        }
-    }
-
-    fn on_stream_opened(
-        &mut self,
-        stream: StreamId,
-        options: StreamOptions,
-    ) -> Result<(), ProtocolViolation> {
-        let Some(id) = parse_channel_protocol(&options.protocol) else {
-            return Err(ProtocolViolation::Unexpected);
-        };
-        if !self.channels.contains_key(&id) {
-            if self.is_own(id) || self.seen.contains(id.0 / 2) {
-                // Closed on this side meanwhile.
-                return Ok(());
-            }
-            let delivery = rondevu_core::frame::ChannelOptions {
-                ordered: options.ordered,
-                reliability: options.reliability,
-            };
-            self.create_incoming(id, options.label, delivery)?;
-            if let Some(mut channel) = self.channels.remove(&id) {
-                self.attach_new(&mut channel);
-                self.channels.insert(id, channel);
-            }
-        }
-        if let Some(channel) = self.channels.get_mut(&id) {
-            channel.on_stream_opened(stream);
-            self.touched.push_back(id);
-        }
-        Ok(())
-    }
-
-    fn create_incoming(
-        &mut self,
-        id: ChannelId,
-        label: String,
-        options: rondevu_core::frame::ChannelOptions,
-    ) -> Result<(), ProtocolViolation> {
-        if self.channels.len() >= self.config.channels_max
-            || self.seen.sparse_len() >= self.config.channels_max
-            || label.len() > LABEL_LEN_MAX
-        {
-            return Err(ProtocolViolation::TooManyChannels);
-        }
-        if !options.ordered || options.reliability != Reliability::Reliable {
-            return Err(ProtocolViolation::Unexpected);
-        }
-        self.seen.insert(id.0 / 2);
-        let config = self.config.incoming_channel;
-        let mut channel = ChannelMachine::new(id, label, &config, options, &self.config);
-        if self.close_by.is_some() {
-            channel.finish();
-            channel.discard_incoming();
-        }
-        self.channels.insert(id, channel);
-        self.events
-            .push_back(ConnectionEvent::IncomingChannel { channel: id });
-        Ok(())
-    }
-
-    fn cursors(&mut self) -> Vec<Cursor> {
-        let live = self.channels.values_mut();
-        live.filter(|c| c.state() != rondevu_core::DurableChannelState::Closed)
-            .map(ChannelMachine::cursor)
-            .collect()
-    }
-
-    /// Moves the session to a link whose greeting is over.
-    fn attach(
-        &mut self,
-        link: LinkId,
-        control: StreamId,
-        cursors: Vec<Cursor>,
-        announced: Option<&[ChannelId]>,
-        now: Instant,
-    ) -> Result<(), ProtocolViolation> {
-        let Some(peer) = self.peer else {
-            return Err(ProtocolViolation::Greeting);
-        };
-        let fragment = peer
-            .limits
-            .fragment_bytes_max
-            .min(self.config.fragment_bytes);
-        let mut mentioned = Vec::with_capacity(cursors.len());
-        for cursor in cursors {
-            let id = cursor.channel;
-            mentioned.push(id);
-            if !self.channels.contains_key(&id) {
-                if self.is_own(id) || self.seen.contains(id.0 / 2) {
-                    continue;
-                }
-                self.create_incoming(id, cursor.label, cursor.options)?;
-            }
-            if let Some(channel) = self.channels.get_mut(&id) {
-                channel.on_attach(cursor.recv_next, cursor.credit, fragment)?;
-                channel.limit_messages(peer.limits.message_bytes_max);
-            }
-        }
-        self.settle_unmentioned(&mentioned, announced);
-        self.live = Some(LiveLink {
-            id: link,
-            control,
-            liveness: Liveness::new(self.config.liveness, now),
-            confirmed: false,
-            hastened: false,
-        });
-        self.reconnector.on_link_up(now);
-        self.retry = Retry::None;
-        self.connect_by = None;
-        self.resume_by = None;
-        self.touched.extend(self.channels.keys().copied());
-        self.transition_to(DurableConnectionState::Connected);
-        self.events.push_back(ConnectionEvent::Connected {
-            generation: self.generation,
-        });
-        Ok(())
-    }
-
-    /// A channel that the peer does not mention has ended there, unless it cannot know of it yet.
-    fn settle_unmentioned(&mut self, mentioned: &[ChannelId], announced: Option<&[ChannelId]>) {
-        let ids: Vec<ChannelId> = self
-            .channels
-            .keys()
-            .copied()
-            .filter(|id| !mentioned.contains(id))
-            .collect();
-        for id in ids {
-            let Some(mut channel) = self.channels.remove(&id) else {
-                continue;
-            };
-            let was_open = channel.state() != rondevu_core::DurableChannelState::Connecting;
-            let known_to_peer = match announced {
-                // The dialer: the acceptor answers to each channel of the hello that it still has.
-                Some(announced) => announced.contains(&id),
-                // The acceptor: the dialer mentions each channel that it still has.
-                None => was_open,
-            };
-            if known_to_peer {
-                channel.on_forgotten_by_peer();
-            } else {
-                self.attach_new(&mut channel);
-            }
-            self.channels.insert(id, channel);
-        }
-    }
-
-    // ---- links ----
-
-    fn transmit_control(&mut self, link: LinkId, stream: StreamId, frame: &ControlFrame) {
-        let mut payload = Vec::new();
-        frame.encode(&mut payload);
-        self.transmits.push_back(Transmit {
-            link,
-            stream,
-            payload: payload.into(),
-        });
-    }
-
-    fn abandon(&mut self, link: LinkId) {
-        self.transmits.retain(|transmit| transmit.link != link);
-        self.actions.push_back(Action::AbandonLink { link });
-    }
-
-    /// The live link is gone.
-    fn on_live_lost(&mut self, reason: &str, now: Instant) {
-        if self.live.take().is_none() {
-            return;
-        }
-        self.last_failure = reason.into();
-        for channel in self.channels.values_mut() {
-            channel.on_detach();
-        }
-        self.touched.extend(self.channels.keys().copied());
-        self.reconnector.on_link_lost(now);
-        self.without_link(now);
-    }
-
-    /// The live link has been silent for too long; it is kept and listened to.
-    fn on_suspect(&mut self, now: Instant) {
-        self.last_failure = "nothing was heard from the peer".into();
-        self.reconnector.on_link_lost(now);
-        self.without_link(now);
-    }
-
-    /// Plans what replaces a link that is lost or suspect.
-    fn without_link(&mut self, now: Instant) {
-        match self.role {
-            Role::Acceptor => {
-                if self.state == DurableConnectionState::Connected {
-                    self.transition_to(DurableConnectionState::Disconnected);
-                    self.events.push_back(ConnectionEvent::Disconnected);
-                }
-                self.resume_by
-                    .get_or_insert(now + self.config.resume_window);
-            }
-            Role::Dialer => {
-                if self.state == DurableConnectionState::Connected {
-                    self.transition_to(DurableConnectionState::Reconnecting);
-                    self.events.push_back(ConnectionEvent::Disconnected);
-                }
-                if self.attempt.is_none() && self.retry == Retry::None {
-                    self.plan_attempt(now);
-                }
-            }
-        }
-        self.close_if_flushed();
-    }
-
-    fn violation(&mut self, link: LinkId, violation: ProtocolViolation, now: Instant) {
-        tracing::warn!(%violation, "the peer broke the session protocol");
-        self.events
-            .push_back(ConnectionEvent::ProtocolViolation(violation));
-        self.abandon(link);
-        if self.live.as_ref().is_some_and(|live| live.id == link) {
-            self.on_live_lost("the peer broke the protocol", now);
-        } else if self
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.link == link)
-        {
-            self.attempt = None;
-            self.plan_attempt(now);
-        }
     }
 
     // ---- states ----
@@ -695,7 +510,7 @@ impl ConnectionMachine {
             self.abandon(live.id);
         }
         if let Some(attempt) = self.attempt.take() {
-            self.abandon(attempt.link);
+            self.abandon_attempt(&attempt);
         }
         (self.retry, self.connect_by) = (Retry::None, None);
         (self.resume_by, self.close_by) = (None, None);
@@ -731,7 +546,8 @@ impl ConnectionMachine {
 
     /// The smoothed round-trip time of the live link.
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.live.as_ref()?.liveness.round_trip_time()
+        let session = self.live.as_ref()?.session()?;
+        session.liveness.round_trip_time()
     }
 
     /// A channel.
@@ -751,10 +567,17 @@ impl ConnectionMachine {
 
     /// Removes a closed channel that the application is done with.
     pub fn forget_channel(&mut self, id: ChannelId) {
-        let closed = |c: &ChannelMachine| c.state() == rondevu_core::DurableChannelState::Closed;
+        let closed = |c: &ChannelMachine| c.state() == DurableChannelState::Closed;
         if self.channels.get(&id).is_some_and(closed) {
             self.channels.remove(&id);
         }
+    }
+
+    /// The memory that messages take, in bytes: what waits to be sent or confirmed, and what waits
+    /// for the application.
+    pub fn held_bytes(&self) -> u64 {
+        let held = self.channels.values().map(ChannelMachine::held_bytes);
+        held.sum()
     }
 
     /// How many facts came too late to matter.
@@ -762,6 +585,9 @@ impl ConnectionMachine {
         self.late_facts
     }
 }
+
+/// What DCEP can say, in milliseconds (RFC 8832, section 5.1).
+const PACKET_LIFETIME_MAX: Duration = Duration::from_millis(u16::MAX as u64);
 
 #[cfg(test)]
 mod tests;

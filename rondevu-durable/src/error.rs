@@ -55,9 +55,12 @@ pub enum ChannelError {
         /// The length in bytes.
         len: usize,
     },
-    /// The options ask for something that is not supported.
-    #[error("only reliable, ordered channels are supported")]
-    UnsupportedOptions,
+    /// The lifetime of packets does not fit on the wire.
+    #[error("max_packet_lifetime is at most 65,535 ms, this one is {lifetime:?}")]
+    LifetimeTooLong {
+        /// The lifetime that was asked for.
+        lifetime: Duration,
+    },
 }
 
 /// An attempt that did not get as far as a link.
@@ -106,9 +109,30 @@ pub enum ConnectionFailure {
     /// The peer refuses the session for good.
     #[error("refused: {0}")]
     Rejected(RejectReason),
-    /// The peer does not speak the session protocol.
+    /// The peer does not speak the session protocol, and this side insists on it.
     #[error("the peer does not speak the Rondevu session protocol")]
     NotDurable,
+    /// The peer is not who it should be.
+    #[error(transparent)]
+    Untrusted(ProofFailure),
+}
+
+/// Why a peer is not taken for who it says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProofFailure {
+    /// It proved no key, although one was required.
+    #[error("the peer did not prove its key")]
+    Missing,
+    /// Its signature does not fit this link.
+    #[error(
+        "the peer's proof does not fit this link: somebody in between, most likely the signaling \
+         server, has swapped the session descriptions"
+    )]
+    Invalid,
+    /// It proved another key than the one that was expected.
+    #[error("the peer proved another key than the one that was expected")]
+    OtherKey,
 }
 
 /// Why a connection was closed.
@@ -127,6 +151,12 @@ pub enum ConnectionClosed {
     /// The peer stayed away for longer than the resume window.
     #[error("the peer did not come back within the resume window")]
     SessionExpired,
+    /// The peer was away, and the service had no room for so many sessions that wait.
+    #[error("the peer was away, and its session had to make room for others")]
+    SessionEvicted,
+    /// The link of a peer that does not speak the session protocol is gone.
+    #[error("the link was lost, and the peer cannot resume")]
+    LinkLost,
 }
 
 /// What a correct peer never does; ends the link, not the session.
@@ -151,4 +181,10 @@ pub enum ProtocolViolation {
     /// More channels than allowed.
     #[error("the peer opened too many channels")]
     TooManyChannels,
+    /// The link cannot carry fragments that were cut for an earlier one.
+    #[error("the link carries smaller messages than the ones before it")]
+    LinkTooNarrow,
+    /// The peer is not who it should be.
+    #[error(transparent)]
+    Untrusted(#[from] ProofFailure),
 }

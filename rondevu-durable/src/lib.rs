@@ -9,18 +9,27 @@ mod channel;
 mod config;
 mod connection;
 mod error;
+mod reception;
 mod service;
+mod session_table;
 mod trickle;
 
 pub use channel::{ChannelEvent, ChannelMachine};
-pub use config::{ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, SessionLoss};
-pub use connection::{Action, ConnectionEvent, ConnectionMachine, Role, Seeds, Transmit};
-pub use error::{
-    ChannelError, ConnectionClosed, ConnectionFailure, DialFailure, DialRetry, ProtocolViolation,
-    SendError,
+pub use config::{
+    ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, PlainPeers, SessionLoss,
 };
+pub use connection::{
+    Action, Arrival, ConnectionEvent, ConnectionMachine, Durability, RequiredProof, Role, Seeds,
+    Transmit, Trust,
+};
+pub use error::{
+    ChannelError, ConnectionClosed, ConnectionFailure, DialFailure, DialRetry, ProofFailure,
+    ProtocolViolation, SendError,
+};
+pub use reception::{Caller, Reception};
 pub use service::{
     OfferKey, PollEnd, PollingConfig, Presence, ServiceAction, ServiceConfig, ServiceEvent,
     ServiceMachine, ServiceRetry,
 };
+pub use session_table::{SessionLimits, SessionTable};
 pub use trickle::{TrickleAction, TrickleMachine};

@@ -70,5 +70,6 @@ mod transport;
 pub use datagram::{DATAGRAM_BYTES_MAX, Datagram, Received};
 pub use error::TransportError;
 pub use factory::{Answered, Offered, TransportFactory};
+pub use rondevu_core::Fingerprints;
 pub use router::{Router, Routes};
-pub use transport::{Fingerprints, Transport, Written};
+pub use transport::{Transport, Written};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rondevu_core::{IceCandidate, Instant, LinkEvent, MessageKind};
+use rondevu_core::{Fingerprints, IceCandidate, Instant, LinkEvent, MessageKind};
 use rondevu_core::{SessionDescription, StreamId, StreamOptions};
 
 use crate::{Datagram, Received, TransportError};
@@ -154,16 +154,4 @@ pub enum Written {
     Accepted,
     /// Nothing was taken; a [`LinkEvent::Writable`] follows when it is worth trying again.
     Full,
-}
-
-/// SHA-256 digests of the certificates that the two sides of a link present.
-///
-/// Both sides of one link see the same pair, swapped; a proof made over both digests is worth
-/// nothing on any other link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprints {
-    /// The digest of this side's certificate.
-    pub local: [u8; 32],
-    /// The digest of the peer's certificate.
-    pub remote: [u8; 32],
 }

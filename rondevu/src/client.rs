@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rondevu_core::{Incarnation, ServiceName, ServiceUuid, SessionId, Username};
-use rondevu_durable::{ConnectionConfig, ConnectionMachine, Seeds};
+use rondevu_core::{Identity, Incarnation, ServiceName, ServiceUuid, SessionId, Username};
+use rondevu_durable::{ConnectionConfig, ConnectionMachine, RequiredProof, Seeds, Trust};
 use rondevu_signaling::{ClaimedUsername, HttpSignaling, KeyPair, Signaling, UnixMillis};
 use rondevu_transport::TransportFactory;
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
@@ -29,13 +29,23 @@ pub struct Rondevu {
 pub(crate) struct Inner {
     pub(crate) signaling: Arc<dyn Signaling>,
     pub(crate) factory: Arc<dyn TransportFactory>,
-    pub(crate) key_pair: KeyPair,
+    pub(crate) key_pair: Arc<KeyPair>,
     pub(crate) bind: SocketAddr,
     pub(crate) config: ConnectionConfig,
     pub(crate) cable: Cable,
     pub(crate) clock: Clock,
     pub(crate) connections: AtomicU64,
     lines: Lines,
+}
+
+impl Inner {
+    /// Who this client is, and what its peer has to prove.
+    pub(crate) fn trust(&self, peer: RequiredProof) -> Trust {
+        Trust {
+            identity: Some(Arc::clone(&self.key_pair) as Arc<dyn Identity>),
+            peer,
+        }
+    }
 }
 
 impl std::fmt::Debug for Rondevu {
@@ -150,7 +160,7 @@ impl RondevuBuilder {
             inner: Arc::new(Inner {
                 signaling,
                 factory,
-                key_pair,
+                key_pair: Arc::new(key_pair),
                 bind: self.bind.unwrap_or(any),
                 config: self.config,
                 cable: self.cable,
@@ -246,7 +256,11 @@ impl Rondevu {
     /// [`Error::NoRandomness`].
     pub fn connection(&self, target: Target) -> Result<DurableConnection, Error> {
         let inner = &self.inner;
-        let machine = ConnectionMachine::dialer(inner.config.clone(), seeds()?);
+        let machine = ConnectionMachine::dialer(
+            inner.config.clone(),
+            inner.trust(RequiredProof::Nothing),
+            seeds()?,
+        );
         let shared = Shared::new(self.next_connection(), machine, inner.clock);
         let dialer = Dialer {
             target: target.clone(),
@@ -259,7 +273,7 @@ impl Rondevu {
             // The rest of the attempt is for finding a path.
             patience: inner.config.attempt_timeout / 2,
         };
-        tokio::spawn(Driver::new(Arc::clone(&shared), Some(dialer)).run());
+        tokio::spawn(Driver::dialing(Arc::clone(&shared), dialer).run());
         Ok(DurableConnection::new(shared, Some(target)))
     }
 

@@ -86,9 +86,7 @@ impl DurableConnection {
     ) -> Result<DurableChannel, Error> {
         let shared = self.shared();
         let mut core = lock(&shared.core);
-        let id = core
-            .machine
-            .open_channel(label, config, shared.clock.now())?;
+        let id = core.machine.open_channel(label, config)?;
         core.channels.insert(id, ChannelShared::new());
         drop(core);
         shared.wake.notify_one();

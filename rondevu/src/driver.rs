@@ -8,6 +8,7 @@ use rondevu_durable::{Action, DialFailure};
 use tokio::task::JoinHandle;
 
 use crate::dial::Dialer;
+use crate::greeting::{Presence, Registry};
 use crate::link::{Link, next_datagram};
 use crate::shared::{Core, Shared, lock};
 
@@ -17,8 +18,17 @@ pub(crate) struct Driver {
     links: Vec<Link>,
     /// Links that are kept until the peer has closed them, at the latest until then.
     finishing: Vec<(LinkId, Instant)>,
-    dialer: Option<Dialer>,
+    way: Way,
+    noted: Option<Presence>,
     dialing: Option<Dialing>,
+}
+
+/// How the connection comes by its links.
+enum Way {
+    /// It dials.
+    Dialing(Dialer),
+    /// They are handed over by the service, which keeps an account of its sessions.
+    Accepting(Registry),
 }
 
 struct Dialing {
@@ -40,12 +50,23 @@ enum Next {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, dialer: Option<Dialer>) -> Self {
+    /// A driver that dials.
+    pub(crate) fn dialing(shared: Arc<Shared>, dialer: Dialer) -> Self {
+        Self::new(shared, Way::Dialing(dialer))
+    }
+
+    /// A driver of a service's session.
+    pub(crate) fn accepting(shared: Arc<Shared>, registry: Registry) -> Self {
+        Self::new(shared, Way::Accepting(registry))
+    }
+
+    fn new(shared: Arc<Shared>, way: Way) -> Self {
         Self {
             shared,
             links: Vec::new(),
             finishing: Vec::new(),
-            dialer,
+            way,
+            noted: None,
             dialing: None,
         }
     }
@@ -84,7 +105,18 @@ impl Driver {
         // What was written or closed may have ended links.
         self.hear_links(&mut core, now);
         shared.publish(&mut core);
-        self.next(&core, more, now)
+        let (next, presence) = (self.next(&core, more, now), Presence::of(&core, now));
+        drop(core);
+        // That a link is still there is no news; what waits without one may have grown.
+        let known = matches!(
+            (self.noted, presence),
+            (Some(Presence::Attached(_)), Some(Presence::Attached(_)))
+        );
+        if let (Way::Accepting(registry), Some(presence), false) = (&self.way, presence, known) {
+            registry.note(presence);
+            self.noted = Some(presence);
+        }
+        next
     }
 
     fn next(&self, core: &Core, more: bool, now: Instant) -> Next {
@@ -149,7 +181,7 @@ impl Driver {
                 return false;
             };
             if let Some(link) = self.link(transmit.link) {
-                link.write(transmit.stream, transmit.payload, now);
+                link.write_as(transmit.stream, transmit.kind, transmit.payload, now);
             }
         }
         true
@@ -158,8 +190,8 @@ impl Driver {
     fn act(&mut self, action: Action, now: Instant) {
         match action {
             Action::Dial { link } => {
-                if let Some(dialer) = self.dialer.clone() {
-                    let task = tokio::spawn(dialer.dial(link));
+                if let Way::Dialing(dialer) = &self.way {
+                    let task = tokio::spawn(dialer.clone().dial(link));
                     self.dialing = Some(Dialing { link, task });
                 }
             }
@@ -169,6 +201,11 @@ impl Driver {
                 {
                     tracing::debug!(%error, link = link.id.0, "stream not opened");
                     link.transport.close(now);
+                }
+            }
+            Action::CloseStream { link, stream } => {
+                if let Some(link) = self.link(link) {
+                    link.close_stream(stream, now);
                 }
             }
             Action::AbandonLink { link } => {

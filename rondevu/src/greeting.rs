@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rondevu_core::frame::{ControlFrame, Hello};
-use rondevu_core::{LinkEvent, LinkId, RejectReason, SessionId, StreamId};
-use rondevu_durable::ConnectionMachine;
+use rondevu_core::frame::Hello;
+use rondevu_core::{
+    DurableConnectionState, Instant, LinkEvent, LinkId, LinkInfo, RejectReason, SessionId, StreamId,
+};
+use rondevu_durable::{
+    Arrival, Caller, ConnectionMachine, Reception, RequiredProof, SessionLimits, SessionTable,
+    Trust,
+};
 use rondevu_transport::Transport;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
@@ -17,16 +22,107 @@ use crate::connection::DurableConnection;
 use crate::driver::Driver;
 use crate::link::{Link, Routes, next_datagram};
 use crate::service::DurableServiceEvent;
-use crate::shared::{Shared, lock};
+use crate::shared::{Core, Shared, lock};
 use crate::sockets::Sockets;
 
 /// The connections of a service by their session.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Registry(Arc<Mutex<HashMap<SessionId, Arc<Shared>>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Registry(Arc<Mutex<Sessions>>);
+
+#[derive(Debug)]
+struct Sessions {
+    table: SessionTable,
+    connections: HashMap<SessionId, Arc<Shared>>,
+}
 
 impl Registry {
+    pub(crate) fn new(limits: SessionLimits) -> Self {
+        Self(Arc::new(Mutex::new(Sessions {
+            table: SessionTable::new(limits),
+            connections: HashMap::new(),
+        })))
+    }
+
     pub(crate) fn connections(&self) -> Vec<Arc<Shared>> {
-        lock(&self.0).values().cloned().collect()
+        lock(&self.0).connections.values().cloned().collect()
+    }
+
+    fn find(&self, session: SessionId) -> Option<Arc<Shared>> {
+        lock(&self.0).connections.get(&session).cloned()
+    }
+
+    fn has_room(&self) -> bool {
+        lock(&self.0).table.has_room()
+    }
+
+    fn begin(&self, session: SessionId, shared: &Arc<Shared>) {
+        let mut sessions = lock(&self.0);
+        sessions.table.handle_begun(session);
+        sessions.connections.insert(session, Arc::clone(shared));
+    }
+
+    fn end(&self, session: SessionId) {
+        let mut sessions = lock(&self.0);
+        sessions.table.handle_ended(session);
+        sessions.connections.remove(&session);
+    }
+
+    /// Notes whether a link carries the session, and ends the sessions that have to make room.
+    ///
+    /// Called by the driver of the session, without its lock.
+    pub(crate) fn note(&self, presence: Presence) {
+        let evicted: Vec<Arc<Shared>> = {
+            let Sessions { table, connections } = &mut *lock(&self.0);
+            match presence {
+                Presence::Attached(session) => table.handle_attached(session),
+                Presence::Detached {
+                    session,
+                    bytes,
+                    now,
+                } => table.handle_detached(session, bytes, now),
+            }
+            std::iter::from_fn(|| table.poll_eviction())
+                .filter_map(|session| connections.get(&session).cloned())
+                .collect()
+        };
+        for shared in evicted {
+            tracing::warn!(
+                connection = shared.id,
+                "a session had to make room for others"
+            );
+            lock(&shared.core).machine.evict();
+            shared.wake.notify_one();
+        }
+    }
+}
+
+/// Whether a link carries a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Presence {
+    Attached(SessionId),
+    Detached {
+        session: SessionId,
+        bytes: u64,
+        now: Instant,
+    },
+}
+
+impl Presence {
+    /// What the machine says at the moment; nothing once it has ended.
+    pub(crate) fn of(core: &Core, now: Instant) -> Option<Self> {
+        let session = core.machine.session();
+        match core.machine.state() {
+            DurableConnectionState::Connected => Some(Self::Attached(session)),
+            DurableConnectionState::Disconnected => Some(Self::Detached {
+                session,
+                bytes: core.machine.held_bytes(),
+                now,
+            }),
+            DurableConnectionState::Connecting
+            | DurableConnectionState::Reconnecting
+            | DurableConnectionState::Failed
+            | DurableConnectionState::Closed => None,
+        }
     }
 }
 
@@ -69,53 +165,43 @@ impl Host {
         let sockets = Arc::clone(&self.sockets);
         let link = Link::with_shared_sockets(id, transport, sockets, &self.routes);
         let greeting = greet(self.clone(), link, control);
-        greetings.spawn(async move {
-            let _ = tokio::time::timeout(GREETING_TIME, greeting).await;
-        });
+        greetings.spawn(greeting);
     }
 }
 
-/// Drives a link until its dialer has said hello and the link belongs to a session.
+/// Drives a link until its peer has shown what it speaks and the link belongs to a connection.
 async fn greet(host: Host, link: Link, control: StreamId) {
     let clock = host.client.inner.clock;
     let mut links = [link];
-    let mut refusals = 0;
+    let mut reception = Reception::new(control, GREETING_TIME, clock.now());
     loop {
         let now = clock.now();
         links[0].handle_timeout(now);
+        reception.handle_timeout(now);
         while let Some(event) = links[0].transport.poll_event() {
-            match event {
-                LinkEvent::StreamMessage {
-                    stream,
-                    mut payload,
-                    ..
-                } if stream == control => {
-                    let Ok(ControlFrame::Hello(hello)) = ControlFrame::decode(&mut payload) else {
-                        links[0].transport.close(now);
-                        break;
-                    };
-                    let [link] = links;
-                    match host.admit(link, control, hello) {
-                        Ok(()) => return,
-                        Err((link, reason)) => {
-                            links = [link];
-                            let mut out = Vec::new();
-                            ControlFrame::Reject { reason }.encode(&mut out);
-                            links[0].write(control, out.into(), now);
-                            refusals += 1;
-                        }
-                    }
+            let Some(caller) = reception.handle_link_event(event) else {
+                continue;
+            };
+            let [link] = links;
+            match host.admit(link, control, caller) {
+                Ok(()) => return,
+                Err((link, reason)) => {
+                    links = [link];
+                    let refusal = reception.refuse(reason);
+                    links[0].write(control, refusal, now);
                 }
-                LinkEvent::Closed { .. } => return,
-                _ => {}
             }
         }
-        if refusals > REFUSALS_MAX {
+        if reception.is_over() {
             links[0].transport.close(now);
         }
         links[0].unblock(now);
         links[0].flush().await;
-        let Some(deadline) = links[0].transport.poll_timeout() else {
+        let timeouts = [
+            links[0].transport.poll_timeout(),
+            reception.poll_timeout().map(|deadline| deadline.at),
+        ];
+        let (Some(_), Some(deadline)) = (timeouts[0], timeouts.into_iter().flatten().min()) else {
             return;
         };
         tokio::select! {
@@ -128,59 +214,105 @@ async fn greet(host: Host, link: Link, control: StreamId) {
 }
 
 impl Host {
-    /// Gives a link to the session that its hello names, or gives it back with the reason.
+    /// Gives a link to the connection that its peer belongs to, or gives it back with the reason.
     fn admit(
         &self,
         link: Link,
         control: StreamId,
-        hello: Hello,
+        caller: Caller,
     ) -> Result<(), (Link, RejectReason)> {
-        let session = hello.session;
-        let known = lock(&self.registry.0).get(&session).cloned();
-        match known {
-            Some(shared) => resume(&shared, link, control, hello),
-            None => self.begin(link, control, hello),
+        match caller {
+            Caller::Session { info, hello } => {
+                let arrival = Arrival {
+                    link: link.id,
+                    control,
+                    info,
+                };
+                match self.registry.find(hello.session) {
+                    Some(shared) => resume(&shared, link, arrival, hello),
+                    None => self.begin(link, arrival, hello),
+                }
+            }
+            Caller::Plain { info, event } => self.begin_plain(link, control, info, event),
         }
+    }
+
+    /// Who this service is. Dialers may be anybody.
+    fn trust(&self) -> Trust {
+        self.client.inner.trust(RequiredProof::Nothing)
     }
 
     fn begin(
         &self,
         link: Link,
-        control: StreamId,
+        arrival: Arrival,
         hello: Hello,
     ) -> Result<(), (Link, RejectReason)> {
-        let busy = RejectReason::Busy {
-            retry_after_ms: 1000,
-        };
-        let Ok(permit) = self.accept.try_reserve() else {
-            return Err((link, busy));
-        };
-        let Ok(seeds) = seeds() else {
-            return Err((link, busy));
+        let (Some(permit), Ok(seeds)) = (self.reserve(), seeds()) else {
+            return Err((link, BUSY));
         };
         let inner = &self.client.inner;
-        let (config, now, session) = (inner.config.clone(), inner.clock.now(), hello.session);
-        let machine = match ConnectionMachine::acceptor(config, link.id, control, hello, seeds, now)
-        {
-            Ok(machine) => machine,
+        let (config, now) = (inner.config.clone(), inner.clock.now());
+        let machine = ConnectionMachine::acceptor(config, self.trust(), arrival, hello, seeds, now);
+        match machine {
+            Ok(machine) => self.open(link, machine, permit),
             Err(reason) => return Err((link, reason)),
+        }
+        Ok(())
+    }
+
+    fn begin_plain(
+        &self,
+        link: Link,
+        control: StreamId,
+        info: LinkInfo,
+        event: LinkEvent,
+    ) -> Result<(), (Link, RejectReason)> {
+        let (Some(permit), Ok(seeds)) = (self.reserve(), seeds()) else {
+            return Err((link, BUSY));
         };
+        let inner = &self.client.inner;
+        let (config, trust, now) = (inner.config.clone(), self.trust(), inner.clock.now());
+        let machine =
+            ConnectionMachine::plain_acceptor(config, trust, link.id, control, info, seeds, now);
+        let Some(mut machine) = machine else {
+            return Err((link, RejectReason::NotAuthorised));
+        };
+        machine.handle_link_event(link.id, event, now);
+        self.open(link, machine, permit);
+        Ok(())
+    }
+
+    /// Room for one more connection, if there is any.
+    fn reserve(&self) -> Option<mpsc::Permit<'_, DurableConnection>> {
+        let permit = self.accept.try_reserve().ok()?;
+        self.registry.has_room().then_some(permit)
+    }
+
+    /// Starts to drive a connection and hands it to the application.
+    fn open(
+        &self,
+        link: Link,
+        machine: ConnectionMachine,
+        permit: mpsc::Permit<'_, DurableConnection>,
+    ) {
+        let inner = &self.client.inner;
+        let session = machine.session();
         let shared = Shared::new(self.client.next_connection(), machine, inner.clock);
         lock(&shared.core).handovers.push(link);
-        lock(&self.registry.0).insert(session, Arc::clone(&shared));
+        self.registry.begin(session, &shared);
         let connection = shared.id;
         let _ = self
             .events
             .send(DurableServiceEvent::Connection { connection });
         let (registry, events) = (self.registry.clone(), self.events.clone());
-        let driver = Driver::new(Arc::clone(&shared), None);
+        let driver = Driver::accepting(Arc::clone(&shared), registry.clone());
         tokio::spawn(async move {
             driver.run().await;
-            lock(&registry.0).remove(&session);
+            registry.end(session);
             let _ = events.send(DurableServiceEvent::Disconnection { connection });
         });
         permit.send(DurableConnection::new(shared, None));
-        Ok(())
     }
 }
 
@@ -188,13 +320,13 @@ impl Host {
 fn resume(
     shared: &Shared,
     link: Link,
-    control: StreamId,
+    arrival: Arrival,
     hello: Hello,
 ) -> Result<(), (Link, RejectReason)> {
     let mut core = lock(&shared.core);
     let now = shared.clock.now();
     // Under one lock with the driver's turn: the welcome finds its link.
-    match core.machine.handle_hello(link.id, control, hello, now) {
+    match core.machine.handle_hello(arrival, hello, now) {
         Ok(()) => core.handovers.push(link),
         Err(reason) => return Err((link, reason)),
     }
@@ -203,9 +335,11 @@ fn resume(
     Ok(())
 }
 
+/// There is no room for one more connection at the moment.
+const BUSY: RejectReason = RejectReason::Busy {
+    retry_after_ms: 1000,
+};
 /// A dialer that has answered says hello within this time or never.
 const GREETING_TIME: Duration = Duration::from_secs(20);
 /// Links that have not said hello yet; more are turned away, so that they cannot exhaust memory.
 const GREETINGS_MAX: usize = 256;
-/// A dialer says hello again after its session was refused, and that is that.
-const REFUSALS_MAX: u32 = 2;

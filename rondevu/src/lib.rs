@@ -57,7 +57,8 @@ pub use rondevu_core::{
 };
 pub use rondevu_durable::{
     ChannelConfig, ChannelEvent, ConnectionClosed, ConnectionConfig, ConnectionEvent,
-    ConnectionFailure, FirstAttempt, HalfOpen, SendError, SessionLoss,
+    ConnectionFailure, Durability, FirstAttempt, HalfOpen, PlainPeers, ProofFailure, SendError,
+    SessionLimits, SessionLoss,
 };
 pub use rondevu_signaling as signaling;
 pub use rondevu_signaling::{KeyPair, PublicKey, Visibility};

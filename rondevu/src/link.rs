@@ -20,8 +20,16 @@ pub(crate) struct Link {
     sockets: Arc<Sockets>,
     datagrams: mpsc::Receiver<Inbound>,
     way_in: WayIn,
-    /// Messages for which the transport had no room, in order.
-    blocked: VecDeque<(StreamId, Bytes)>,
+    /// What the transport had no room for, in order.
+    blocked: VecDeque<Blocked>,
+}
+
+/// What waits for the transport.
+#[derive(Debug)]
+enum Blocked {
+    Message(StreamId, MessageKind, Bytes),
+    /// A stream is to be closed after the messages before.
+    Close(StreamId),
 }
 
 /// How datagrams reach the link.
@@ -106,28 +114,53 @@ impl Link {
         }
     }
 
-    /// Hands a message to the transport, or keeps it until there is room.
+    /// Hands a binary message to the transport, or keeps it until there is room.
     pub(crate) fn write(&mut self, stream: StreamId, payload: Bytes, now: Instant) {
+        self.write_as(stream, MessageKind::Binary, payload, now);
+    }
+
+    /// Hands a message to the transport, or keeps it until there is room.
+    pub(crate) fn write_as(
+        &mut self,
+        stream: StreamId,
+        kind: MessageKind,
+        payload: Bytes,
+        now: Instant,
+    ) {
+        self.push(Blocked::Message(stream, kind, payload), now);
+    }
+
+    /// Closes a stream after the messages that were written before.
+    pub(crate) fn close_stream(&mut self, stream: StreamId, now: Instant) {
+        self.push(Blocked::Close(stream), now);
+    }
+
+    fn push(&mut self, blocked: Blocked, now: Instant) {
         if self.blocked.len() >= BLOCKED_MAX {
             // A peer that asks for so many answers without taking any is not worth the memory.
             self.transport.close(now);
             return;
         }
-        self.blocked.push_back((stream, payload));
+        self.blocked.push_back(blocked);
         self.unblock(now);
     }
 
-    /// Tries the kept messages again.
+    /// Tries what is kept again.
     pub(crate) fn unblock(&mut self, now: Instant) {
-        while let Some((stream, payload)) = self.blocked.front() {
-            match self
-                .transport
-                .write(*stream, MessageKind::Binary, payload, now)
-            {
-                Ok(Written::Full) => return,
-                Ok(Written::Accepted) => {}
-                // The link has ended or is about to say so; the session replays what it carried.
-                Err(error) => tracing::debug!(%error, link = self.id.0, "message not written"),
+        while let Some(blocked) = self.blocked.front() {
+            match blocked {
+                Blocked::Message(stream, kind, payload) => {
+                    match self.transport.write(*stream, *kind, payload, now) {
+                        Ok(Written::Full) => return,
+                        Ok(Written::Accepted) => {}
+                        // The link has ended or is about to say so; the session replays what it
+                        // carried.
+                        Err(error) => {
+                            tracing::debug!(%error, link = self.id.0, "message not written");
+                        }
+                    }
+                }
+                Blocked::Close(stream) => self.transport.close_stream(*stream, now),
             }
             self.blocked.pop_front();
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rondevu_core::{ServiceId, ServiceName, ServiceUuid, Username};
-use rondevu_durable::{PollingConfig, ServiceConfig};
+use rondevu_durable::{PollingConfig, ServiceConfig, SessionLimits};
 use rondevu_signaling::{UnixMillis, Visibility};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -33,6 +33,8 @@ pub struct ServiceOptions {
     /// How often a server that cannot keep a request waiting is asked for answers while nothing is
     /// expected. Default 2 s. For some seconds after each dialer it is asked every 250 ms.
     pub polling_interval: Duration,
+    /// How many sessions the service keeps, and how many of them whose dialer is away.
+    pub sessions: SessionLimits,
 }
 
 impl Default for ServiceOptions {
@@ -43,6 +45,7 @@ impl Default for ServiceOptions {
             pool_size: 1,
             ttl_refresh_margin: 0.2,
             polling_interval: Duration::from_secs(2),
+            sessions: SessionLimits::default(),
         }
     }
 }
@@ -162,13 +165,14 @@ impl DurableService {
         options: ServiceOptions,
     ) -> Self {
         let (accept, accepted) = mpsc::channel(ACCEPT_MAX);
+        let registry = Registry::new(options.sessions);
         Self {
             client,
             username,
             service,
             options,
             events: broadcast::channel(256).0,
-            registry: Registry::default(),
+            registry,
             running: Mutex::new(None),
             accepted: tokio::sync::Mutex::new(accepted),
             accept,

@@ -154,7 +154,7 @@ impl Transport for Trickling {
 
     fn poll_event(&mut self) -> Option<LinkEvent> {
         let event = self.transport.poll_event();
-        if let Some(LinkEvent::Connected | LinkEvent::Closed { .. }) = event {
+        if let Some(LinkEvent::Connected(_) | LinkEvent::Closed { .. }) = event {
             self.exchange = None;
         }
         event

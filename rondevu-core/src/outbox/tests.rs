@@ -9,9 +9,10 @@ use crate::Overflow;
 
 const NOW: Instant = Instant::ORIGIN;
 const ROOM: usize = 64 * 1024;
+const RELIABLE: Keeping = Keeping::UntilAcked(Order::Ordered);
 
 fn outbox() -> Outbox {
-    let mut outbox = Outbox::new(QueueLimits::default(), 4, 1 << 20);
+    let mut outbox = Outbox::new(RELIABLE, QueueLimits::default(), 4, 1 << 20);
     outbox.on_attach(Seq::ZERO, 1 << 20).unwrap();
     outbox
 }
@@ -26,9 +27,9 @@ fn drain(outbox: &mut Outbox) -> Vec<(u64, bool, Vec<u8>)> {
     while let Some(frame) = outbox.next_frame(ROOM) {
         match frame {
             ChannelFrame::Data {
-                seq, end, payload, ..
+                seq, part, payload, ..
             } => {
-                frames.push((seq.0, end == MessageEnd::Last, payload.to_vec()));
+                frames.push((seq.0, part.ends(), payload.to_vec()));
             }
             other => panic!("unexpected {other:?}"),
         }
@@ -78,7 +79,7 @@ fn replay_cuts_in_the_same_places_after_the_fragment_size_changed() {
     let mut outbox = outbox();
     push(&mut outbox, b"abcdefgh");
     drain(&mut outbox);
-    outbox.fragment_bytes = 3;
+    outbox.limit(3, u64::MAX);
     outbox.on_attach(Seq(1), 1 << 20).unwrap();
     assert_eq!(drain(&mut outbox), [(1, true, b"efgh".to_vec())]);
 }
@@ -111,7 +112,7 @@ fn credit_holds_the_sender_back() {
 
 #[test]
 fn a_generous_peer_does_not_make_the_outbox_send_more_than_its_own_limit() {
-    let mut outbox = Outbox::new(QueueLimits::default(), 4, 2 * fragment_cost(4));
+    let mut outbox = Outbox::new(RELIABLE, QueueLimits::default(), 4, 2 * fragment_cost(4));
     outbox.on_attach(Seq::ZERO, u64::MAX).unwrap();
     for _ in 0..5 {
         push(&mut outbox, b"1234");
@@ -159,7 +160,7 @@ fn what_was_dropped_is_told_once_in_its_place_and_again_after_a_cut() {
         overflow: Overflow::DropOldest,
         ..QueueLimits::default()
     };
-    let mut outbox = Outbox::new(limits, 4, 1 << 20);
+    let mut outbox = Outbox::new(RELIABLE, limits, 4, 1 << 20);
     for payload in [b"1", b"2", b"3", b"4"] {
         push(&mut outbox, payload);
     }
@@ -247,4 +248,107 @@ fn a_frame_that_does_not_fit_the_room_waits() {
             .next_frame(ChannelFrame::DATA_HEADER_BYTES_MAX + 4)
             .is_some()
     );
+}
+
+#[test]
+fn what_the_peer_would_not_take_becomes_a_gap() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"12345678");
+    push(&mut outbox, b"12");
+    outbox.watch(0);
+    outbox.limit(4, 7);
+    assert!(matches!(
+        outbox.next_frame(ROOM),
+        Some(ChannelFrame::Skip { messages: 1, .. })
+    ));
+    assert_eq!(drain(&mut outbox), [(1, true, b"12".to_vec())]);
+    assert_eq!(outbox.take_refused(), 1);
+    assert_eq!(outbox.take_outcome(0), Some(Outcome::Undelivered));
+}
+
+#[test]
+fn each_message_that_is_watched_has_one_outcome() {
+    let mut outbox = outbox();
+    for payload in [&b"acked"[..], b"whole", b"half of it"] {
+        let number = outbox.accepted();
+        push(&mut outbox, payload);
+        outbox.watch(number);
+    }
+    // Two fragments each of the first two messages, one of the third.
+    for _ in 0..5 {
+        outbox.next_frame(ROOM);
+    }
+    outbox.on_ack(Seq(2), 1 << 20).unwrap();
+    assert_eq!(outbox.take_outcome(0), Some(Outcome::Delivered));
+    assert_eq!(
+        (outbox.take_outcome(0), outbox.take_outcome(1)),
+        (None, None)
+    );
+    outbox.clear();
+    assert_eq!(outbox.take_outcome(1), Some(Outcome::Unknown));
+    assert_eq!(outbox.take_outcome(2), Some(Outcome::Undelivered));
+}
+
+#[test]
+fn a_message_that_was_dropped_does_not_settle_an_older_one() {
+    let limits = QueueLimits {
+        messages_max: 1,
+        overflow: Overflow::DropOldest,
+        ..QueueLimits::default()
+    };
+    let mut outbox = Outbox::new(RELIABLE, limits, 4, 1 << 20);
+    outbox.on_attach(Seq::ZERO, 1 << 20).unwrap();
+    push(&mut outbox, b"sent");
+    drain(&mut outbox);
+    push(&mut outbox, b"drop");
+    push(&mut outbox, b"wait");
+    assert_eq!((outbox.settled(), outbox.accepted()), (0, 3));
+    outbox.on_ack(Seq(1), 1 << 20).unwrap();
+    assert_eq!(
+        outbox.settled(),
+        2,
+        "the second was dropped, the third waits"
+    );
+}
+
+#[test]
+fn acknowledgements_that_overtake_each_other_do_no_harm_on_an_unordered_stream() {
+    let keeping = Keeping::UntilAcked(Order::Unordered);
+    let mut outbox = Outbox::new(keeping, QueueLimits::default(), 4, 1 << 20);
+    outbox.on_attach(Seq::ZERO, 1 << 20).unwrap();
+    for _ in 0..3 {
+        push(&mut outbox, b"1234");
+    }
+    drain(&mut outbox);
+    outbox.on_ack(Seq(2), 500).unwrap();
+    outbox.on_ack(Seq(1), 0).unwrap();
+    outbox.on_ack(Seq(2), 100).unwrap();
+    assert_eq!((outbox.acked, outbox.credit), (Seq(2), 500));
+    assert!(outbox.on_ack(Seq(4), 500).is_err());
+}
+
+#[test]
+fn a_lossy_outbox_forgets_what_it_sent_and_needs_no_credit() {
+    let mut outbox = Outbox::new(Keeping::NotAtAll, QueueLimits::default(), 4, 0);
+    outbox.on_attach(Seq::ZERO, 0).unwrap();
+    push(&mut outbox, b"abcdef");
+    push(&mut outbox, b"gh");
+    outbox.watch(0);
+    assert!(outbox.next_frame(ROOM).is_some());
+    assert_eq!(outbox.take_outcome(0), None);
+    // A new link: the second half is of no use there.
+    outbox.on_attach(Seq::ZERO, 0).unwrap();
+    assert_eq!(outbox.take_outcome(0), Some(Outcome::Undelivered));
+    assert_eq!(drain(&mut outbox), [(2, true, b"gh".to_vec())]);
+    assert!(outbox.is_settled());
+    assert_eq!(outbox.buffered_bytes(), 0);
+}
+
+#[test]
+fn a_message_for_a_peer_that_does_not_number_is_taken_whole() {
+    let mut outbox = Outbox::new(Keeping::NotAtAll, QueueLimits::default(), 4, 0);
+    push(&mut outbox, b"0123456789");
+    let message = outbox.next_message().map(|(_, payload)| payload.to_vec());
+    assert_eq!(message, Some(b"0123456789".to_vec()));
+    assert_eq!((outbox.next_message(), outbox.settled()), (None, 1));
 }

@@ -3,21 +3,23 @@
 use std::vec::Vec;
 
 use rondevu_core::frame::{ControlFrame, Hello, PROTOCOL_VERSION, Welcome};
-use rondevu_core::{Instant, LinkId, RejectReason, StreamId};
+use rondevu_core::proof::{hello_transcript, welcome_transcript};
+use rondevu_core::{Instant, RejectReason};
 
-use super::{ConnectionMachine, PeerMemory, Role, Seeds};
+use super::ladder::Urgency;
+use super::{Arrival, ConnectionMachine, Durability, PeerMemory, Role, Seeds, Trust};
 use crate::config::ConnectionConfig;
 
 impl ConnectionMachine {
-    /// The acceptor of the session that `hello` begins on `link`.
+    /// The acceptor of the session that `hello` begins.
     ///
     /// # Errors
     ///
     /// [`RejectReason`] if no session can begin with this hello; tell the dialer so.
     pub fn acceptor(
         config: ConnectionConfig,
-        link: LinkId,
-        control: StreamId,
+        trust: Trust,
+        arrival: Arrival,
         hello: Hello,
         seeds: Seeds,
         now: Instant,
@@ -25,8 +27,8 @@ impl ConnectionMachine {
         if hello.peer_incarnation.is_some() {
             return Err(RejectReason::UnknownSession);
         }
-        let mut machine = Self::with_role(Role::Acceptor, config, hello.session, seeds);
-        machine.handle_hello(link, control, hello, now)?;
+        let mut machine = Self::with_role(Role::Acceptor, config, trust, hello.session, seeds);
+        machine.handle_hello(arrival, hello, now)?;
         Ok(machine)
     }
 
@@ -38,46 +40,66 @@ impl ConnectionMachine {
     /// [`RejectReason`], and nothing has changed; tell the dialer so.
     pub fn handle_hello(
         &mut self,
-        link: LinkId,
-        control: StreamId,
-        hello: Hello,
+        arrival: Arrival,
+        mut hello: Hello,
         now: Instant,
     ) -> Result<(), RejectReason> {
-        self.check_hello(&hello)?;
-        let resumed = self.peer.is_some();
+        let key = self.check_hello(&arrival, &hello)?;
+        let resumed = self.peer.memory.is_some();
         // First the old link stops being read, then the cursors are taken.
         if let Some(old) = self.live.take() {
             self.reconnector.on_link_lost(now);
             self.abandon(old.id);
         }
-        for channel in self.channels.values_mut() {
-            channel.on_detach();
-        }
+        self.detach_all();
         self.generation = hello.generation;
-        self.peer = Some(PeerMemory {
+        self.peer.durability = Some(Durability::Session);
+        self.peer.key = self.peer.key.or(key);
+        self.peer.memory = Some(PeerMemory {
             incarnation: hello.incarnation,
             limits: hello.limits,
         });
-        if let Err(violation) = self.attach(link, control, hello.channels, None, now) {
-            self.violation(link, violation, now);
-            return Ok(());
+        let cursors = core::mem::take(&mut hello.channels);
+        match self.attach(arrival, cursors, None, now) {
+            Ok(()) => self.send_welcome(arrival, &hello, resumed),
+            Err(violation) => {
+                self.detach_all();
+                self.violation(arrival.link, violation, now);
+                self.abandon(arrival.link);
+                self.without_link(Urgency::Backoff, now);
+            }
         }
-        self.send_welcome(link, control, resumed);
         Ok(())
     }
 
-    fn check_hello(&self, hello: &Hello) -> Result<(), RejectReason> {
+    /// Whether this hello may attach its link, and the key that it proves.
+    fn check_hello(
+        &self,
+        arrival: &Arrival,
+        hello: &Hello,
+    ) -> Result<Option<[u8; 32]>, RejectReason> {
         if hello.version < PROTOCOL_VERSION {
             return Err(RejectReason::Version);
         }
         if self.state.is_final() || hello.session != self.session {
             return Err(RejectReason::UnknownSession);
         }
+        let transcript = arrival
+            .info
+            .fingerprints
+            .map(|seen_here| hello_transcript(hello, &seen_here.swapped()));
+        let key = self
+            .check_proof(hello.proof.as_ref(), transcript)
+            .map_err(|failure| {
+                tracing::warn!(%failure, "a dialer was refused");
+                RejectReason::NotAuthorised
+            })?;
         let other_self = hello
             .peer_incarnation
             .is_some_and(|known| known != self.incarnation);
         let other_peer = self
             .peer
+            .memory
             .is_some_and(|peer| peer.incarnation != hello.incarnation);
         if other_self || other_peer {
             return Err(RejectReason::IncarnationMismatch);
@@ -85,13 +107,14 @@ impl ConnectionMachine {
         if hello.generation <= self.generation {
             return Err(RejectReason::Superseded);
         }
-        Ok(())
+        // A session that began without a key has no owner to prove.
+        Ok(key.filter(|_| self.peer.memory.is_none()))
     }
 
-    fn send_welcome(&mut self, link: LinkId, control: StreamId, resumed: bool) {
+    fn send_welcome(&mut self, arrival: Arrival, hello: &Hello, resumed: bool) {
         let mut nonce = [0; 16];
         self.rng.fill(&mut nonce);
-        let welcome = Welcome {
+        let mut welcome = Welcome {
             version: PROTOCOL_VERSION,
             generation: self.generation,
             incarnation: self.incarnation,
@@ -102,6 +125,12 @@ impl ConnectionMachine {
             proof: None,
             extensions: Vec::new(),
         };
-        self.transmit_control(link, control, &ControlFrame::Welcome(welcome));
+        let transcript = arrival
+            .info
+            .fingerprints
+            .map(|seen_here| welcome_transcript(hello, &welcome, &seen_here.swapped()));
+        welcome.proof = self.prove(transcript);
+        let frame = ControlFrame::Welcome(welcome);
+        self.transmit_control(arrival.link, arrival.control, &frame);
     }
 }

@@ -3,76 +3,39 @@
 use std::string::ToString;
 use std::vec::Vec;
 
+use bytes::Bytes;
+use core::time::Duration;
 use rondevu_core::frame::{
-    CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Hello, PROTOCOL_VERSION, Welcome,
+    CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Cursor, Hello, PROTOCOL_VERSION, Welcome,
 };
+use rondevu_core::proof::{hello_transcript, welcome_transcript};
 use rondevu_core::{
-    Generation, Incarnation, Instant, LinkEvent, LinkId, OpenedBy, RejectReason, SessionId,
-    StreamId, Unconfirmed,
+    DurableChannelState, Generation, Incarnation, Instant, LinkEvent, LinkId, LinkInfo, OpenedBy,
+    RejectReason, Seq, SessionId, StreamId, Unconfirmed,
 };
 
+use super::ladder::Urgency;
 use super::{
-    Action, Attempt, ConnectionEvent, ConnectionMachine, PeerMemory, Retry, Role, Seeds, Stage,
+    Arrival, Attempt, ConnectionEvent, ConnectionMachine, Durability, Greeting, PeerMemory,
+    Purpose, Retry, Role, Seeds, Stage, Trust,
 };
-use crate::config::{ConnectionConfig, FirstAttempt, SessionLoss};
-use crate::error::{ConnectionFailure, DialFailure, DialRetry, ProtocolViolation};
+use crate::config::{ConnectionConfig, PlainPeers, SessionLoss};
+use crate::error::{
+    ConnectionClosed, ConnectionFailure, DialFailure, DialRetry, ProtocolViolation,
+};
 
 impl ConnectionMachine {
     /// A dialer that has not dialed yet.
-    pub fn dialer(config: ConnectionConfig, seeds: Seeds) -> Self {
-        Self::with_role(Role::Dialer, config, seeds.session, seeds)
+    pub fn dialer(config: ConnectionConfig, trust: Trust, seeds: Seeds) -> Self {
+        Self::with_role(Role::Dialer, config, trust, seeds.session, seeds)
     }
 
     /// Begins to connect. A second call does nothing.
     pub fn connect(&mut self, now: Instant) {
         let fresh = self.attempt.is_none() && self.live.is_none() && self.retry == Retry::None;
-        if self.role != Role::Dialer || self.state.is_final() || !fresh {
-            return;
+        if self.role == Role::Dialer && !self.state.is_final() && fresh {
+            self.begin_first_attempt(now);
         }
-        if self.config.first_attempt == FirstAttempt::FailFast {
-            self.connect_by = Some(now + self.config.connection_timeout);
-        }
-        self.start_attempt(now);
-    }
-
-    pub(super) fn start_attempt(&mut self, now: Instant) {
-        let link = LinkId(self.next_link);
-        self.next_link += 1;
-        self.retry = Retry::None;
-        self.attempt = Some(Attempt {
-            link,
-            give_up_at: now + self.config.attempt_timeout,
-            stage: Stage::Dialing,
-        });
-        self.actions.push_back(Action::Dial { link });
-    }
-
-    /// Plans the next attempt, or fails if there is none.
-    pub(super) fn plan_attempt(&mut self, now: Instant) {
-        if self.role != Role::Dialer || self.state.is_final() {
-            return;
-        }
-        let was_up_long = self.reconnector.attempts() == 0 && self.generation != Generation::NONE;
-        let Some(next) = self.reconnector.next_attempt() else {
-            let failure = ConnectionFailure::AttemptsExhausted {
-                attempts: self.reconnector.attempts(),
-                last: self.last_failure.clone(),
-            };
-            return self.transition_to_failed(failure);
-        };
-        // The first attempt after a stable link starts at once: that link has shown that the peer
-        // is there, and its application wants it back.
-        let delay = if was_up_long {
-            core::time::Duration::ZERO
-        } else {
-            next.delay
-        };
-        self.retry = Retry::At(now + delay);
-        self.events.push_back(ConnectionEvent::Reconnecting {
-            attempt: next.number,
-            max_attempts: self.reconnector.attempts_max(),
-            delay,
-        });
     }
 
     /// The attempt did not get as far as a link.
@@ -84,85 +47,65 @@ impl ConnectionMachine {
         self.last_failure = failure.reason.clone();
         let first = self.connect_by.is_some();
         match failure.retry {
-            DialRetry::Never if first => {
+            DialRetry::Never | DialRetry::Later if first => {
                 self.transition_to_failed(ConnectionFailure::Dial(failure.reason));
             }
-            DialRetry::Later if first => {
-                self.transition_to_failed(ConnectionFailure::Dial(failure.reason));
-            }
-            DialRetry::After(delay) => {
-                let jitter = 0.75 + 0.5 * self.rng.f64();
-                self.retry = Retry::At(now + delay.mul_f64(jitter));
-            }
+            DialRetry::After(delay) => self.retry_after(attempt, delay, now),
             // A name may be back after its service was restarted.
             DialRetry::Never | DialRetry::Later => self.attempt_lost(attempt, "", now),
         }
     }
 
-    /// An attempt came to nothing; plans the next one.
-    pub(super) fn attempt_lost(&mut self, attempt: Attempt, reason: &str, now: Instant) {
-        if !reason.is_empty() {
-            self.last_failure = reason.into();
+    /// Signaling asks to try again after `delay`. The first times that counts for nothing; but who
+    /// is told so again and again waits longer and longer, or many would ask in vain at a high
+    /// rate.
+    fn retry_after(&mut self, attempt: Attempt, delay: Duration, now: Instant) {
+        let doublings = self.soon_retries.min(16);
+        self.soon_retries += 1;
+        let longer = delay.saturating_mul(1 << doublings);
+        let base = self.config.backoff.base;
+        let jitter = 0.75 + 0.5 * self.rng.f64();
+        if longer < base || self.connect_by.is_some() {
+            let delay = longer.min(base.max(delay));
+            self.retry = Retry::At(now + delay.mul_f64(jitter));
+            return;
         }
-        self.abandon(attempt.link);
-        if let Stage::Greeting {
-            frozen: Some(old), ..
-        } = attempt.stage
-        {
-            self.abandon(old);
+        self.attempt_lost(attempt, "", now);
+        if let Retry::At(at) = &mut self.retry {
+            *at = (*at).max(now + delay);
         }
-        self.plan_attempt(now);
     }
 
     /// A fact about the link that is being established.
     pub(super) fn on_attempt_event(&mut self, event: LinkEvent, now: Instant) {
         match event {
+            LinkEvent::Connected(info) => self.on_attempt_connected(info, now),
             LinkEvent::StreamOpened {
                 stream,
                 options,
                 by: OpenedBy::Remote,
             } => {
                 if options.label == CONTROL_LABEL && options.protocol == CONTROL_PROTOCOL {
-                    self.send_first_hello(stream);
-                } else {
-                    self.transition_to_failed(ConnectionFailure::NotDurable);
+                    self.send_first_hello(stream, now);
+                } else if let Some(link) = self.dialing_link() {
+                    let event = LinkEvent::StreamOpened {
+                        stream,
+                        options,
+                        by: OpenedBy::Remote,
+                    };
+                    self.begin_plain(now);
+                    self.handle_link_event(link, event, now);
                 }
             }
             LinkEvent::StreamMessage {
-                stream,
-                mut payload,
-                ..
-            } => {
-                let Some(Attempt {
-                    link,
-                    stage: Stage::Greeting { control, .. },
-                    ..
-                }) = &self.attempt
-                else {
-                    return;
-                };
-                let (link, control) = (*link, *control);
-                if stream != control {
-                    return self.violation(link, ProtocolViolation::Unexpected, now);
-                }
-                match ControlFrame::decode(&mut payload) {
-                    Ok(ControlFrame::Welcome(welcome)) => {
-                        if let Err(violation) = self.on_welcome(welcome, now) {
-                            self.violation(link, violation, now);
-                        }
-                    }
-                    Ok(ControlFrame::Reject { reason }) => self.on_reject(reason, now),
-                    Ok(_) => self.violation(link, ProtocolViolation::Unexpected, now),
-                    Err(error) => self.violation(link, error.into(), now),
-                }
-            }
+                stream, payload, ..
+            } => self.on_greeting_message(stream, payload, now),
             LinkEvent::Closed { reason } => {
                 if let Some(attempt) = self.attempt.take() {
                     self.attempt_lost(attempt, &reason.to_string(), now);
                 }
             }
-            LinkEvent::Connected
-            | LinkEvent::Writable
+            LinkEvent::Writable
             | LinkEvent::StreamOpened {
                 by: OpenedBy::Local,
                 ..
@@ -171,149 +114,242 @@ impl ConnectionMachine {
         }
     }
 
+    fn on_attempt_connected(&mut self, info: LinkInfo, now: Instant) {
+        let plain_after = match self.config.plain_peers {
+            PlainPeers::Accept if self.accepts_plain_peers() => Some(self.config.plain_after),
+            PlainPeers::Accept | PlainPeers::Refuse => None,
+        };
+        if let Some(attempt) = &mut self.attempt {
+            attempt.info = Some(info);
+            attempt.plain_at = plain_after.map(|after| now + after);
+        }
+    }
+
+    /// The link of the attempt, if its peer has not been greeted.
+    fn dialing_link(&self) -> Option<LinkId> {
+        let attempt = self.attempt.as_ref()?;
+        matches!(attempt.stage, Stage::Dialing).then_some(attempt.link)
+    }
+
     /// The new link can speak: the old one is frozen, and its cursors go into the hello.
-    fn send_first_hello(&mut self, control: StreamId) {
-        let Some(attempt) = &mut self.attempt else {
+    fn send_first_hello(&mut self, control: StreamId, now: Instant) {
+        let Some(link) = self.dialing_link() else {
             return;
         };
-        if !matches!(attempt.stage, Stage::Dialing) {
+        if self.peer.durability == Some(Durability::Plain) {
+            // Its channels have carried messages that nobody numbered.
+            let reason = "the peer speaks the session protocol, which it did not before";
+            if let Some(attempt) = self.attempt.take_if(|attempt| attempt.link == link) {
+                self.attempt_lost(attempt, reason, now);
+            }
             return;
         }
         let frozen = self.live.take().map(|live| live.id);
-        for channel in self.channels.values_mut() {
-            channel.on_detach();
-        }
-        attempt.stage = Stage::Greeting {
-            control,
-            announced: Vec::new(),
-            frozen,
-            session_retried: false,
-        };
-        self.send_hello();
-    }
-
-    fn send_hello(&mut self) {
+        self.detach_all();
         // Four billion links, at one a second, take a hundred years.
         self.generation = self.generation.next().unwrap_or(self.generation);
-        let channels = self.cursors();
-        let ids = channels.iter().map(|cursor| cursor.channel).collect();
-        let Some(Attempt {
-            link,
-            stage: Stage::Greeting {
-                control, announced, ..
-            },
-            ..
-        }) = &mut self.attempt
-        else {
-            return;
-        };
-        *announced = ids;
-        let (link, control) = (*link, *control);
-        let mut nonce = [0; 16];
-        self.rng.fill(&mut nonce);
         let hello = Hello {
             version: PROTOCOL_VERSION,
             session: self.session,
             generation: self.generation,
             incarnation: self.incarnation,
-            peer_incarnation: self.peer.map(|peer| peer.incarnation),
+            peer_incarnation: self.peer.memory.map(|peer| peer.incarnation),
             limits: self.config.limits(),
-            channels,
-            nonce,
+            channels: self.cursors(),
+            nonce: [0; 16],
             proof: None,
             extensions: Vec::new(),
         };
-        self.transmit_control(link, control, &ControlFrame::Hello(hello));
+        self.send_hello(hello, control, frozen, Purpose::Session);
     }
 
-    fn on_welcome(&mut self, welcome: Welcome, now: Instant) -> Result<(), ProtocolViolation> {
-        let remembered = self
-            .peer
-            .is_none_or(|peer| peer.incarnation == welcome.incarnation);
-        let matches = welcome.generation == self.generation && remembered;
-        if !matches || welcome.version != PROTOCOL_VERSION {
-            return Err(ProtocolViolation::Greeting);
-        }
-        let Some(attempt) = self.attempt.take() else {
-            return Err(ProtocolViolation::Unexpected);
+    /// Asks for a new session on the same link. The present one stays until that is granted: a
+    /// refusal carries no proof, and somebody else than the peer may have sent it.
+    fn send_second_hello(&mut self, greeting: Greeting) {
+        let hello = Hello {
+            session: SessionId(self.rng.u128(..)),
+            generation: FIRST_GENERATION,
+            incarnation: Incarnation(self.rng.u64(..)),
+            peer_incarnation: None,
+            channels: self.fresh_cursors(),
+            ..greeting.hello
         };
-        let Stage::Greeting {
+        let Greeting {
+            control, frozen, ..
+        } = greeting;
+        self.send_hello(hello, control, frozen, Purpose::NewSession);
+    }
+
+    /// The cursors of a session that has not begun: only the dialer's own channels go on in it.
+    fn fresh_cursors(&self) -> Vec<Cursor> {
+        let open = |channel: &&crate::ChannelMachine| {
+            self.is_own(channel.id()) && channel.state() != DurableChannelState::Closed
+        };
+        let own = self.channels.values().filter(open);
+        own.map(|channel| {
+            let credit = match channel.is_lossy() {
+                true => 0,
+                false => self.config.window(),
+            };
+            channel.cursor_at(channel.id(), Seq::ZERO, credit)
+        })
+        .collect()
+    }
+
+    fn send_hello(
+        &mut self,
+        mut hello: Hello,
+        control: StreamId,
+        frozen: Option<LinkId>,
+        purpose: Purpose,
+    ) {
+        let Some(attempt) = &self.attempt else { return };
+        let (link, fingerprints) = (attempt.link, attempt.info.and_then(|i| i.fingerprints));
+        self.rng.fill(&mut hello.nonce);
+        let transcript = fingerprints.map(|seen_here| hello_transcript(&hello, &seen_here));
+        hello.proof = self.prove(transcript);
+        let frame = ControlFrame::Hello(hello.clone());
+        self.transmit_control(link, control, &frame);
+        let greeting = Greeting {
             control,
-            announced,
+            hello,
             frozen,
-            ..
-        } = attempt.stage
-        else {
-            return Err(ProtocolViolation::Unexpected);
+            purpose,
         };
-        self.peer = Some(PeerMemory {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.stage = Stage::Greeting(Box::new(greeting));
+        }
+    }
+
+    fn on_greeting_message(&mut self, stream: StreamId, mut payload: Bytes, now: Instant) {
+        let Some(Attempt {
+            link,
+            stage: Stage::Greeting(greeting),
+            ..
+        }) = &self.attempt
+        else {
+            return;
+        };
+        let link = *link;
+        if stream != greeting.control {
+            return self.violation(link, ProtocolViolation::Unexpected, now);
+        }
+        match ControlFrame::decode(&mut payload) {
+            Ok(ControlFrame::Welcome(welcome)) => self.on_welcome(link, welcome, now),
+            Ok(ControlFrame::Reject { reason }) => self.on_reject(reason, now),
+            Ok(_) => self.violation(link, ProtocolViolation::Unexpected, now),
+            Err(error) => self.violation(link, error.into(), now),
+        }
+    }
+
+    fn on_welcome(&mut self, link: LinkId, mut welcome: Welcome, now: Instant) {
+        let key = match self.check_welcome(&welcome) {
+            Ok(key) => key,
+            Err(ProtocolViolation::Untrusted(failure)) if self.was_never_welcomed() => {
+                return self.transition_to_failed(ConnectionFailure::Untrusted(failure));
+            }
+            Err(violation) => return self.violation(link, violation, now),
+        };
+        let Some((attempt, greeting)) = self.take_greeting() else {
+            return;
+        };
+        if greeting.purpose == Purpose::NewSession {
+            self.begin_new_session(&greeting.hello);
+        }
+        self.peer.durability = Some(Durability::Session);
+        self.peer.key = self.peer.key.or(key);
+        self.peer.memory = Some(PeerMemory {
             incarnation: welcome.incarnation,
             limits: welcome.limits,
         });
-        if let Some(old) = frozen {
+        if let Some(old) = greeting.frozen {
             self.abandon(old);
         }
-        if let Err(violation) = self.attach(
-            attempt.link,
-            control,
-            welcome.channels,
-            Some(&announced),
-            now,
-        ) {
-            self.abandon(attempt.link);
-            self.plan_attempt(now);
-            return Err(violation);
+        let arrival = Arrival {
+            link: attempt.link,
+            control: greeting.control,
+            info: attempt.info.unwrap_or(UNKNOWN_LINK),
+        };
+        let cursors = core::mem::take(&mut welcome.channels);
+        if let Err(violation) = self.attach(arrival, cursors, Some(&greeting.hello.channels), now) {
+            self.detach_all();
+            self.violation(link, violation, now);
+            self.abandon(link);
+            return self.plan_attempt(Urgency::Backoff, now);
         }
-        // Tells the acceptor that the greeting is over, and measures the round trip.
-        if let Some(live) = &mut self.live {
-            live.confirmed = true;
-            let id = live.liveness.start_ping(now);
-            self.transmit_control(attempt.link, control, &ControlFrame::Ping { id });
+        self.end_greeting(now);
+    }
+
+    fn take_greeting(&mut self) -> Option<(Attempt, Greeting)> {
+        let mut attempt = self.attempt.take()?;
+        match core::mem::replace(&mut attempt.stage, Stage::Dialing) {
+            Stage::Greeting(greeting) => Some((attempt, *greeting)),
+            Stage::Dialing => {
+                self.attempt = Some(attempt);
+                None
+            }
         }
-        self.request_streams();
-        Ok(())
+    }
+
+    /// Whether the welcome belongs to the hello and comes from the right peer, and the key that it
+    /// proves.
+    fn check_welcome(&self, welcome: &Welcome) -> Result<Option<[u8; 32]>, ProtocolViolation> {
+        let Some(Attempt {
+            info,
+            stage: Stage::Greeting(greeting),
+            ..
+        }) = &self.attempt
+        else {
+            return Err(ProtocolViolation::Unexpected);
+        };
+        let transcript = info
+            .and_then(|info| info.fingerprints)
+            .map(|seen_here| welcome_transcript(&greeting.hello, welcome, &seen_here));
+        let key = self.check_proof(welcome.proof.as_ref(), transcript)?;
+        let remembered = match (greeting.purpose, self.peer.memory) {
+            (Purpose::Session, Some(peer)) => peer.incarnation == welcome.incarnation,
+            (Purpose::Session, None) | (Purpose::NewSession, _) => true,
+        };
+        let matches = welcome.generation == greeting.hello.generation && remembered;
+        if !matches || welcome.version != PROTOCOL_VERSION {
+            return Err(ProtocolViolation::Greeting);
+        }
+        Ok(key)
+    }
+
+    fn was_never_welcomed(&self) -> bool {
+        self.peer.memory.is_none()
     }
 
     fn on_reject(&mut self, reason: RejectReason, now: Instant) {
-        let retried = matches!(
-            &self.attempt,
-            Some(Attempt {
-                stage: Stage::Greeting {
-                    session_retried: true,
-                    ..
-                },
-                ..
-            })
-        );
-        if reason.is_final() {
-            self.transition_to_failed(ConnectionFailure::Rejected(reason));
-        } else if reason.means_session_lost() && !retried {
-            self.begin_new_session();
-            if let Some(Attempt {
-                stage: Stage::Greeting {
-                    session_retried, ..
-                },
-                ..
-            }) = &mut self.attempt
-            {
-                *session_retried = true;
-            }
-            self.send_hello();
-        } else if let Some(attempt) = self.attempt.take() {
-            self.attempt_lost(attempt, &reason.to_string(), now);
-            if let Some(delay) = reason.retry_after() {
-                self.retry = Retry::At(now + delay);
-            }
+        // A refusal is not signed. It ends nothing that a proved peer has agreed to.
+        if reason.is_final() && self.peer.key.is_none() {
+            return self.transition_to_failed(ConnectionFailure::Rejected(reason));
+        }
+        let Some((attempt, greeting)) = self.take_greeting() else {
+            return;
+        };
+        if reason.means_session_lost() && greeting.purpose == Purpose::Session {
+            self.attempt = Some(attempt);
+            return self.send_second_hello(greeting);
+        }
+        let frozen = greeting.frozen;
+        self.attempt_lost(attempt, &reason.to_string(), now);
+        if let Some(old) = frozen {
+            self.abandon(old);
+        }
+        if let (Some(delay), Retry::At(at)) = (reason.retry_after(), &mut self.retry) {
+            *at = (*at).max(now + delay);
         }
     }
 
-    /// The acceptor knows nothing any more: what is unconfirmed goes into a new session.
-    fn begin_new_session(&mut self) {
-        self.session = SessionId(self.rng.u128(..));
-        self.incarnation = Incarnation(self.rng.u64(..));
-        self.peer = None;
-        self.generation = Generation::NONE;
-        self.seen = rondevu_core::IdSet::default();
+    /// The peer has welcomed a new session, having forgotten the present one: what is unconfirmed
+    /// goes into it.
+    fn begin_new_session(&mut self, hello: &Hello) {
+        self.session = hello.session;
+        self.incarnation = hello.incarnation;
+        self.generation = hello.generation;
+        self.retire_peer_ids();
         let mut unconfirmed = Unconfirmed::default();
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
@@ -321,16 +357,32 @@ impl ConnectionMachine {
             let Some(channel) = self.channels.get_mut(&id) else {
                 continue;
             };
-            unconfirmed += channel.on_session_reset();
             if !own {
                 // The acceptor created it and no longer knows of it.
+                unconfirmed += channel.outbox().unconfirmed();
                 channel.close();
-            } else if self.config.session_loss == SessionLoss::Drop {
+                continue;
+            }
+            unconfirmed += channel.on_session_reset();
+            if self.config.session_loss == SessionLoss::Drop {
                 channel.drop_unconfirmed();
             }
+        }
+        let dropped =
+            self.config.session_loss == SessionLoss::Drop && unconfirmed != Unconfirmed::default();
+        if dropped && self.close_by.is_some() {
+            self.close_reason = ConnectionClosed::LocalUnconfirmed;
         }
         self.touched.extend(self.channels.keys().copied());
         self.events
             .push_back(ConnectionEvent::SessionReset { unconfirmed });
     }
 }
+
+const FIRST_GENERATION: Generation = Generation(1);
+
+/// For an embedder that does not say what a link is like.
+pub(super) const UNKNOWN_LINK: LinkInfo = LinkInfo {
+    fingerprints: None,
+    message_bytes_max: usize::MAX,
+};

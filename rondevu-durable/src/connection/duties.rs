@@ -1,16 +1,21 @@
 //! What drives a connection: link events in, actions, messages, events and deadlines out.
 
 use std::string::ToString;
-use std::vec::Vec;
 
 use bytes::Bytes;
+use core::ops::Bound;
 use rondevu_core::frame::{ChannelFrame, ControlFrame};
 use rondevu_core::{
-    ByeReason, ChannelId, Deadline, DeadlineReason, DurableChannelState, DurableConnectionState,
-    Instant, LinkEvent, LinkId, LivenessTimeout, StreamId,
+    ByeReason, ChannelId, Deadline, DeadlineReason, DurableChannelState, Instant, LinkEvent,
+    LinkId, LivenessTimeout, MessageKind, Seq, StreamId,
 };
 
-use super::{Action, ConnectionEvent, ConnectionMachine, Retry, Stage, Transmit};
+use super::ladder::Urgency;
+use super::streams::wire_id;
+use super::{
+    Action, Attempt, ConnectionEvent, ConnectionMachine, LinkKind, Retry, Stage, Transmit,
+};
+use crate::channel::ChannelMachine;
 use crate::error::{ConnectionClosed, ConnectionFailure, ProtocolViolation};
 
 impl ConnectionMachine {
@@ -33,68 +38,101 @@ impl ConnectionMachine {
     fn on_live_event(&mut self, link: LinkId, event: LinkEvent, now: Instant) {
         let outcome = match event {
             LinkEvent::StreamOpened {
-                stream, options, ..
-            } => self.on_stream_opened(stream, options),
+                stream,
+                options,
+                by,
+            } => self.on_stream_opened(stream, options, by),
             LinkEvent::StreamMessage {
-                stream, payload, ..
-            } => self.on_live_message(stream, payload, now),
+                stream,
+                kind,
+                payload,
+            } => self.on_live_message(stream, kind, payload, now),
             LinkEvent::StreamClosed { stream } => {
-                // A channel whose stream has gone could not go on before the next link. Streams of
-                // channels that have ended are no longer known here.
-                let is_control = self.live.as_ref().is_some_and(|l| l.control == stream);
-                if is_control || self.channel_of(stream).is_some() {
-                    self.abandon(link);
-                    self.on_live_lost("a stream in use was closed", now);
-                }
+                self.on_stream_closed(link, stream, now);
                 Ok(())
             }
             LinkEvent::Closed { reason } => {
-                self.on_live_lost(&reason.to_string(), now);
+                self.on_live_lost(&reason.to_string(), Urgency::from(&reason), now);
                 Ok(())
             }
-            LinkEvent::Connected | LinkEvent::Writable => Ok(()),
+            LinkEvent::Connected(_) | LinkEvent::Writable => Ok(()),
         };
         if let Err(violation) = outcome {
             self.violation(link, violation, now);
         }
     }
 
+    fn on_stream_closed(&mut self, link: LinkId, stream: StreamId, now: Instant) {
+        let Some(live) = &mut self.live else { return };
+        let channel = live.streams.remove(&stream);
+        match &live.kind {
+            LinkKind::Plain { .. } => {
+                // So does such a peer close a channel.
+                if let Some(channel) = channel.and_then(|id| self.channels.get_mut(&id)) {
+                    channel.close();
+                    self.touched.push_back(channel.id());
+                }
+            }
+            LinkKind::Session(session) => {
+                let in_use = |id| {
+                    let channel = self.channels.get(&id).map(|channel| channel.stream());
+                    channel == Some(Some(stream))
+                };
+                // A channel whose stream has gone could not go on before the next link.
+                if session.control == stream || channel.is_some_and(in_use) {
+                    self.abandon(link);
+                    self.on_live_lost("a stream in use was closed", Urgency::Prompt, now);
+                }
+            }
+        }
+    }
+
     fn on_live_message(
         &mut self,
         stream: StreamId,
+        kind: MessageKind,
         payload: Bytes,
         now: Instant,
     ) -> Result<(), ProtocolViolation> {
-        if self
-            .live
-            .as_ref()
-            .is_some_and(|live| live.control == stream)
-        {
+        let Some(live) = &self.live else {
+            return Ok(());
+        };
+        let control = live.session().map(|session| session.control);
+        if control == Some(stream) {
             self.on_control_message(payload, now)?;
+        } else if let Some(id) = live.streams.get(&stream).copied() {
+            self.on_channel_message(id, kind, payload, now)?;
         } else {
-            let Some(id) = self.channel_of(stream) else {
-                // Its channel has closed on this side while the message was on its way.
-                self.on_heard(now);
-                return Ok(());
-            };
-            if let Some(channel) = self.channels.get_mut(&id) {
-                let settled = channel.outbox().settled();
-                channel.on_message(payload, now)?;
-                if channel.outbox().settled() > settled {
-                    self.reconnector.on_ack();
-                }
-            }
-            self.touched.push_back(id);
+            // Its channel may have closed on this side while the message was on its way.
+            self.on_unclaimed_message(stream, kind, payload, now)?;
         }
         self.on_heard(now);
         Ok(())
     }
 
-    fn channel_of(&self, stream: StreamId) -> Option<ChannelId> {
-        let mut channels = self.channels.values();
-        channels
-            .find(|channel| channel.stream() == Some(stream))
-            .map(|channel| channel.id())
+    fn on_channel_message(
+        &mut self,
+        id: ChannelId,
+        kind: MessageKind,
+        payload: Bytes,
+        now: Instant,
+    ) -> Result<(), ProtocolViolation> {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
+        let (stream, settled) = (channel.stream(), channel.outbox().settled());
+        channel.on_message(kind, payload, now)?;
+        if channel.outbox().settled() > settled {
+            self.reconnector.on_ack();
+        }
+        // What ended the channel came from the peer, so nothing of ours is on the way.
+        if channel.state() == DurableChannelState::Closed
+            && let Some(stream) = stream
+        {
+            self.close_stream(stream);
+        }
+        self.touched.push_back(id);
+        Ok(())
     }
 
     fn on_control_message(
@@ -107,18 +145,24 @@ impl ConnectionMachine {
             let Some(live) = &mut self.live else {
                 return Ok(());
             };
-            let (link, control) = (live.id, live.control);
+            let link = live.id;
+            let Some(session) = live.session_mut() else {
+                return Ok(());
+            };
+            let control = session.control;
             match frame {
                 ControlFrame::Ping { id } => {
                     self.transmit_control(link, control, &ControlFrame::Pong { id });
                 }
                 ControlFrame::Pong { id } => {
-                    live.liveness.on_pong(id, now);
+                    session.liveness.on_pong(id, now);
                     self.reconnector.on_ack();
                 }
                 ControlFrame::Bye { reason } => {
                     self.transition_to_closed(ConnectionClosed::Remote(reason));
                 }
+                ControlFrame::Finish { channel } => self.on_finish(channel)?,
+                ControlFrame::Finished { channel } => self.on_finished(channel)?,
                 ControlFrame::Hello(_) | ControlFrame::Welcome(_) | ControlFrame::Reject { .. } => {
                     return Err(ProtocolViolation::Unexpected);
                 }
@@ -127,48 +171,61 @@ impl ConnectionMachine {
         Ok(())
     }
 
+    /// The peer is done with a lossy channel.
+    fn on_finish(&mut self, id: ChannelId) -> Result<(), ProtocolViolation> {
+        let id = self.local_id(id)?;
+        let Some(channel) = self.lossy_channel(id)? else {
+            return Ok(());
+        };
+        channel.on_known_to_peer();
+        channel.on_fin(Seq::ZERO)?;
+        self.touched.push_back(id);
+        Ok(())
+    }
+
+    /// The peer knows that this side is done with a lossy channel.
+    fn on_finished(&mut self, id: ChannelId) -> Result<(), ProtocolViolation> {
+        let id = self.local_id(id)?;
+        let Some(channel) = self.lossy_channel(id)? else {
+            return Ok(());
+        };
+        let stream = channel.stream();
+        channel.on_fin_ack()?;
+        channel.close_if_done();
+        if channel.state() == DurableChannelState::Closed
+            && let Some(stream) = stream
+        {
+            self.close_stream(stream);
+        }
+        self.touched.push_back(id);
+        Ok(())
+    }
+
+    /// A lossy channel that the peer names; none if it has ended here.
+    fn lossy_channel(
+        &mut self,
+        id: ChannelId,
+    ) -> Result<Option<&mut ChannelMachine>, ProtocolViolation> {
+        let channel = self.channels.get_mut(&id);
+        match channel.filter(|channel| channel.state() != DurableChannelState::Closed) {
+            Some(channel) if !channel.is_lossy() => Err(ProtocolViolation::Unexpected),
+            channel => Ok(channel),
+        }
+    }
+
     /// Something came from the peer on the live link.
     fn on_heard(&mut self, now: Instant) {
         let owes = self.channels.values().any(|channel| channel.is_expecting());
-        let Some(live) = &mut self.live else { return };
-        let healed = live.liveness.on_heard(owes, now);
-        let first = !core::mem::replace(&mut live.confirmed, true);
+        let Some(session) = self.live.as_mut().and_then(|live| live.session_mut()) else {
+            return;
+        };
+        let healed = session.liveness.on_heard(owes, now);
+        let first = !core::mem::replace(&mut session.confirmed, true);
         if first {
-            self.request_streams();
+            self.end_greeting(now);
         }
         if healed {
             self.on_healed(now);
-        }
-    }
-
-    /// The old path works again before a new link was found.
-    fn on_healed(&mut self, now: Instant) {
-        if let Some(attempt) = self.attempt.take() {
-            self.abandon(attempt.link);
-        }
-        if let Some(live) = &mut self.live {
-            live.hastened = false;
-        }
-        (self.retry, self.resume_by) = (Retry::None, None);
-        self.reconnector.on_link_up(now);
-        self.transition_to(DurableConnectionState::Connected);
-        self.events.push_back(ConnectionEvent::Connected {
-            generation: self.generation,
-        });
-    }
-
-    /// A datagram of the live link came in, below the session's messages.
-    ///
-    /// After an outage SCTP takes seconds to try again, while connectivity checks come through at
-    /// once: the first one that does while the link is suspect starts an attempt that would
-    /// otherwise wait for its backoff.
-    pub fn handle_path_activity(&mut self, link: LinkId, now: Instant) {
-        let Some(live) = self.live.as_mut().filter(|live| live.id == link) else {
-            return;
-        };
-        if live.liveness.is_suspect() && !live.hastened && self.attempt.is_none() {
-            live.hastened = true;
-            self.retry_now(now);
         }
     }
 
@@ -193,12 +250,18 @@ impl ConnectionMachine {
 
     fn watch_liveness(&mut self, now: Instant) {
         let Some(live) = &mut self.live else { return };
-        match live.liveness.handle_timeout(now) {
+        let link = live.id;
+        let Some(session) = live.session_mut() else {
+            return;
+        };
+        match session.liveness.handle_timeout(now) {
             Some(LivenessTimeout::SendPing(id)) => {
-                let (link, control) = (live.id, live.control);
+                let control = session.control;
                 self.transmit_control(link, control, &ControlFrame::Ping { id });
             }
-            Some(LivenessTimeout::Suspect) => self.on_suspect(now),
+            Some(LivenessTimeout::Suspect) => {
+                self.on_suspect("nothing was heard from the peer", now);
+            }
             None => {}
         }
     }
@@ -218,6 +281,10 @@ impl ConnectionMachine {
             };
             self.attempt_lost(attempt, reason, now);
         }
+        let plain_at = self.attempt.as_ref().and_then(Attempt::plain_at);
+        if plain_at.is_some_and(|at| at <= now) {
+            self.begin_plain(now);
+        }
         if let Retry::At(at) = self.retry
             && at <= now
             && self.attempt.is_none()
@@ -234,19 +301,21 @@ impl ConnectionMachine {
         let at = |at: Option<Instant>, reason| at.map(|at| Deadline::new(at, reason));
         let retry = match self.retry {
             Retry::At(at) if self.attempt.is_none() => Some(at),
-            Retry::At(_) | Retry::None => None,
+            Retry::At(_) | Retry::None | Retry::Paused => None,
         };
+        let plain = self.attempt.as_ref().and_then(Attempt::plain_at);
         let attempt = self.attempt.as_ref().map(|attempt| attempt.give_up_at);
         let own = [
             at(retry, DeadlineReason::Reconnect),
             at(attempt, DeadlineReason::AttemptTimeout),
+            at(plain, DeadlineReason::AttemptTimeout),
             at(self.connect_by, DeadlineReason::AttemptTimeout),
             at(self.close_by, DeadlineReason::CloseTimeout),
             at(self.resume_by, DeadlineReason::ResumeWindow),
             self.reconnector.poll_timeout(),
             self.live
                 .as_ref()
-                .and_then(|live| live.liveness.poll_timeout()),
+                .and_then(|live| live.session()?.liveness.poll_timeout()),
         ];
         let channels = self.channels.values().map(|channel| channel.poll_timeout());
         own.into_iter()
@@ -271,39 +340,98 @@ impl ConnectionMachine {
         if let Some(transmit) = self.transmits.pop_front() {
             return Some(transmit);
         }
-        let link = self.live.as_ref().filter(|live| live.confirmed)?.id;
-        let transmit = self.poll_channels(link, now)?;
-        if self.channels.values().any(|channel| channel.is_expecting())
-            && let Some(live) = &mut self.live
-        {
-            live.liveness.on_expecting(now);
+        let live = self.live.as_ref()?;
+        match &live.kind {
+            LinkKind::Plain { .. } => {
+                let transmit = self.poll_channels(now);
+                self.close_plain_channels();
+                transmit
+            }
+            LinkKind::Session(session) if session.confirmed => {
+                if let Some(transmit) = self.poll_finish() {
+                    return Some(transmit);
+                }
+                let transmit = self.poll_channels(now);
+                self.watch_for_answers(transmit.as_ref(), now);
+                transmit
+            }
+            LinkKind::Session(_) => None,
         }
-        Some(transmit)
+    }
+
+    /// What was just sent may have to be answered.
+    fn watch_for_answers(&mut self, transmit: Option<&Transmit>, now: Instant) {
+        let Some(transmit) = transmit else { return };
+        let expecting = self.channels.values().any(|channel| channel.is_expecting());
+        let Some(session) = self.live.as_mut().and_then(|live| live.session_mut()) else {
+            return;
+        };
+        if expecting {
+            session.liveness.on_expecting(now);
+        } else if let Some(id) = session.liveness.on_sent_unanswered(now) {
+            let control = session.control;
+            self.transmit_control(transmit.link, control, &ControlFrame::Ping { id });
+        }
+    }
+
+    /// The end of a lossy channel, which travels on the control stream.
+    fn poll_finish(&mut self) -> Option<Transmit> {
+        let live = self.live.as_ref()?;
+        let (link, control) = (live.id, live.session()?.control);
+        let (own, base) = (self.own_parity(), self.peer_ids_base);
+        let lossy = self.channels.values_mut().filter(|c| c.is_lossy());
+        for channel in lossy.filter(|channel| channel.stream().is_some()) {
+            let id = channel.id();
+            let wire = wire_id(id, own, base);
+            let frame = if channel.take_fin_ack() {
+                ControlFrame::Finished { channel: wire }
+            } else if channel.take_fin().is_some() {
+                ControlFrame::Finish { channel: wire }
+            } else {
+                continue;
+            };
+            channel.close_if_done();
+            self.touched.push_back(id);
+            self.transmit_control(link, control, &frame);
+            return self.transmits.pop_front();
+        }
+        None
     }
 
     /// Serves the channels in turn, so that none owns the link.
-    fn poll_channels(&mut self, link: LinkId, now: Instant) -> Option<Transmit> {
-        let room = self.config.fragment_bytes as usize + ChannelFrame::DATA_HEADER_BYTES_MAX + 32;
-        let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
-        let start = ids.partition_point(|id| *id <= self.last_served);
-        let mut out = Vec::new();
-        for id in ids[start..].iter().chain(&ids[..start]) {
-            let Some(channel) = self.channels.get_mut(id) else {
+    fn poll_channels(&mut self, now: Instant) -> Option<Transmit> {
+        let live = self.live.as_ref()?;
+        let link = live.id;
+        let room = match &live.kind {
+            LinkKind::Session(_) => {
+                let fragment = self.config.fragment_bytes_max() as usize;
+                let batch = fragment + ChannelFrame::DATA_HEADER_BYTES_MAX + FEW_FRAMES_BYTES;
+                batch.min(live.message_bytes_max)
+            }
+            LinkKind::Plain { .. } => live.message_bytes_max,
+        };
+        let mut turn = self.last_served;
+        for _ in 0..self.channels.len() {
+            let later = (Bound::Excluded(turn), Bound::Unbounded);
+            let mut later = self.channels.range(later);
+            let next = later.next().or_else(|| self.channels.iter().next());
+            let id = *next?.0;
+            turn = id;
+            let Some(channel) = self.channels.get_mut(&id) else {
                 continue;
             };
-            let before = channel.outbox().queue_len();
-            let was_closed = channel.state() == DurableChannelState::Closed;
-            let stream = channel.poll_frames(room, &mut out, now);
-            let now_closed = channel.state() == DurableChannelState::Closed;
-            if channel.outbox().queue_len() < before || was_closed != now_closed {
-                self.touched.push_back(*id);
+            let (queued, state) = (channel.outbox().queue_len(), channel.state());
+            let outgoing = channel.poll_transmit(room, now);
+            if channel.outbox().queue_len() < queued || channel.state() != state {
+                self.touched.push_back(id);
             }
-            if let Some(stream) = stream {
-                self.last_served = *id;
+            if let Some(outgoing) = outgoing {
+                self.last_served = id;
                 return Some(Transmit {
                     link,
-                    stream,
-                    payload: out.into(),
+                    stream: outgoing.stream,
+                    kind: outgoing.kind,
+                    payload: outgoing.payload,
                 });
             }
         }
@@ -320,3 +448,16 @@ impl ConnectionMachine {
         self.touched.pop_front()
     }
 }
+
+impl Attempt {
+    /// When the silence of the peer shows that it does not speak the session protocol.
+    fn plain_at(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Dialing => self.plain_at,
+            Stage::Greeting(_) => None,
+        }
+    }
+}
+
+/// Room for an acknowledgement and an end beside a full fragment.
+const FEW_FRAMES_BYTES: usize = 32;

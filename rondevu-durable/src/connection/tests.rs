@@ -1,351 +1,28 @@
-//! Two machines, joined by links that can be cut at any message.
+//! Two machines that talk across links of all fates.
 
-use std::collections::{BTreeMap, VecDeque};
+mod kinds;
+mod ladder;
+mod pair;
+mod plain;
+mod proofs;
+
+use std::string::String;
+use std::vec::Vec;
 
 use proptest::prelude::*;
-use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame};
-use rondevu_core::{
-    Delivery, DurableConnectionState as State, LinkClosed, LinkEvent, Message, MessageKind,
-    OpenedBy,
-};
+use rondevu_core::{DurableConnectionState as State, LinkEvent};
 
+use self::pair::{CONTROL, Pair, seeds};
 use super::*;
 use crate::error::{DialFailure, DialRetry};
 
-/// A message or a stream on its way on one direction of a link.
-#[derive(Clone, Debug)]
-enum Flying {
-    Opened(StreamId, StreamOptions),
-    Message(StreamId, Bytes),
-}
-
-#[derive(Default)]
-struct Link {
-    to_acceptor: VecDeque<Flying>,
-    to_dialer: VecDeque<Flying>,
-    streams: u32,
-    greeted: bool,
-}
-
-struct Pair {
-    now: Instant,
-    config: ConnectionConfig,
-    dialer: ConnectionMachine,
-    acceptor: Option<ConnectionMachine>,
-    links: BTreeMap<LinkId, Link>,
-    network_up: bool,
-    lives: u64,
-    events: Vec<ConnectionEvent>,
-    got: [Vec<Delivery>; 2],
-}
-
-fn seeds(n: u64) -> Seeds {
-    Seeds {
-        session: SessionId(n.into()),
-        incarnation: Incarnation(n),
-        rng: n,
-    }
-}
-
-const CONTROL: StreamId = StreamId(0);
-
-impl Pair {
-    fn new(config: ConnectionConfig) -> Self {
-        let mut pair = Self {
-            now: Instant::ORIGIN,
-            dialer: ConnectionMachine::dialer(config.clone(), seeds(1)),
-            config,
-            acceptor: None,
-            links: BTreeMap::new(),
-            network_up: true,
-            lives: 100,
-            events: Vec::new(),
-            got: [Vec::new(), Vec::new()],
-        };
-        pair.dialer.connect(pair.now);
-        pair
-    }
-
-    fn connected(config: ConnectionConfig) -> Self {
-        let mut pair = Self::new(config);
-        pair.settle();
-        assert_eq!(pair.dialer.state(), State::Connected);
-        pair
-    }
-
-    /// Does what both machines ask for, without delivering anything.
-    fn pump(&mut self) {
-        while let Some(action) = self.dialer.poll_action() {
-            self.act(action, Role::Dialer);
-        }
-        while let Some(transmit) = self.dialer.poll_transmit(self.now) {
-            if let Some(link) = self.links.get_mut(&transmit.link) {
-                link.to_acceptor
-                    .push_back(Flying::Message(transmit.stream, transmit.payload));
-            }
-        }
-        while let Some(action) = self.acceptor.as_mut().and_then(|a| a.poll_action()) {
-            self.act(action, Role::Acceptor);
-        }
-        let now = self.now;
-        while let Some(transmit) = self.acceptor.as_mut().and_then(|a| a.poll_transmit(now)) {
-            if let Some(link) = self.links.get_mut(&transmit.link) {
-                link.to_dialer
-                    .push_back(Flying::Message(transmit.stream, transmit.payload));
-            }
-        }
-        self.events
-            .extend(core::iter::from_fn(|| self.dialer.poll_event()));
-        if let Some(acceptor) = &mut self.acceptor {
-            while acceptor.poll_event().is_some() {}
-        }
-    }
-
-    fn act(&mut self, action: Action, by: Role) {
-        match action {
-            Action::Dial { link } if !self.network_up => {
-                let retry = DialRetry::Later;
-                let failure = DialFailure {
-                    reason: "unplugged".into(),
-                    retry,
-                };
-                self.dialer.handle_dial_failed(link, failure, self.now);
-            }
-            Action::Dial { link } => {
-                let options = StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL);
-                let mut fresh = Link {
-                    streams: 1,
-                    ..Link::default()
-                };
-                fresh.to_dialer.push_back(Flying::Opened(CONTROL, options));
-                self.links.insert(link, fresh);
-            }
-            Action::OpenStream { link: id, options } => {
-                let Some(link) = self.links.get_mut(&id) else {
-                    return;
-                };
-                let stream = StreamId(link.streams);
-                link.streams += 1;
-                let opened = Flying::Opened(stream, options.clone());
-                let local = LinkEvent::StreamOpened {
-                    stream,
-                    options,
-                    by: OpenedBy::Local,
-                };
-                if by == Role::Dialer {
-                    link.to_acceptor.push_back(opened);
-                    self.dialer.handle_link_event(id, local, self.now);
-                } else {
-                    link.to_dialer.push_back(opened);
-                    if let Some(acceptor) = &mut self.acceptor {
-                        acceptor.handle_link_event(id, local, self.now);
-                    }
-                }
-            }
-            Action::AbandonLink { link } | Action::FinishLink { link } => {
-                // What was transmitted before still arrives, then the peer sees the end.
-                self.pump_link(link);
-                self.cut(link);
-            }
-        }
-    }
-
-    fn pump_link(&mut self, id: LinkId) {
-        for machine in [Some(&mut self.dialer), self.acceptor.as_mut()]
-            .into_iter()
-            .flatten()
-        {
-            while let Some(transmit) = machine.transmits.pop_front() {
-                if let Some(link) = self.links.get_mut(&transmit.link) {
-                    let flying = Flying::Message(transmit.stream, transmit.payload);
-                    match machine.role {
-                        Role::Dialer => link.to_acceptor.push_back(flying),
-                        Role::Acceptor => link.to_dialer.push_back(flying),
-                    }
-                }
-            }
-        }
-        while self.deliver_to_acceptor(id) {}
-        while self.deliver_to_dialer(id) {}
-    }
-
-    fn deliver_to_dialer(&mut self, id: LinkId) -> bool {
-        let Some(flying) = self
-            .links
-            .get_mut(&id)
-            .and_then(|l| l.to_dialer.pop_front())
-        else {
-            return false;
-        };
-        self.dialer.handle_link_event(id, event(flying), self.now);
-        true
-    }
-
-    fn deliver_to_acceptor(&mut self, id: LinkId) -> bool {
-        let Some(link) = self.links.get_mut(&id) else {
-            return false;
-        };
-        let Some(flying) = link.to_acceptor.pop_front() else {
-            return false;
-        };
-        if !link.greeted
-            && let Flying::Message(CONTROL, mut payload) = flying.clone()
-        {
-            let Ok(ControlFrame::Hello(hello)) = ControlFrame::decode(&mut payload) else {
-                panic!("a dialer says hello first")
-            };
-            self.greet(id, hello);
-        } else if let Some(acceptor) = &mut self.acceptor {
-            acceptor.handle_link_event(id, event(flying), self.now);
-        }
-        true
-    }
-
-    fn greet(&mut self, id: LinkId, hello: rondevu_core::frame::Hello) {
-        let outcome = match &mut self.acceptor {
-            Some(acceptor) if acceptor.session() == hello.session => {
-                acceptor.handle_hello(id, CONTROL, hello, self.now)
-            }
-            _ => {
-                self.lives += 1;
-                let config = self.config.clone();
-                ConnectionMachine::acceptor(config, id, CONTROL, hello, seeds(self.lives), self.now)
-                    .map(|acceptor| self.acceptor = Some(acceptor))
-            }
-        };
-        let link = self.links.get_mut(&id).expect("the hello came on it");
-        match outcome {
-            Ok(()) => link.greeted = true,
-            Err(reason) => {
-                let mut payload = Vec::new();
-                ControlFrame::Reject { reason }.encode(&mut payload);
-                link.to_dialer
-                    .push_back(Flying::Message(CONTROL, payload.into()));
-            }
-        }
-    }
-
-    fn cut(&mut self, id: LinkId) {
-        if self.links.remove(&id).is_some() {
-            let closed = || LinkEvent::Closed {
-                reason: LinkClosed::NoPath,
-            };
-            self.dialer.handle_link_event(id, closed(), self.now);
-            if let Some(acceptor) = &mut self.acceptor {
-                acceptor.handle_link_event(id, closed(), self.now);
-            }
-        }
-    }
-
-    fn cut_all(&mut self) {
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.cut(id);
-        }
-    }
-
-    /// Delivers everything until nothing moves.
-    fn settle(&mut self) {
-        loop {
-            self.pump();
-            self.read();
-            let ids: Vec<_> = self.links.keys().copied().collect();
-            let moved = ids.into_iter().fold(false, |moved, id| {
-                let dialer = self.deliver_to_dialer(id);
-                let acceptor = self.deliver_to_acceptor(id);
-                moved | dialer | acceptor
-            });
-            if !moved {
-                break;
-            }
-        }
-    }
-
-    fn read(&mut self) {
-        let machines = [Some(&mut self.dialer), self.acceptor.as_mut()];
-        for (machine, got) in machines.into_iter().zip(&mut self.got) {
-            for channel in machine.into_iter().flat_map(|m| m.channels.values_mut()) {
-                got.extend(core::iter::from_fn(|| channel.recv()));
-            }
-        }
-    }
-
-    /// Moves time forward by `by`, stopping at each deadline on the way.
-    fn wait(&mut self, by: Duration) {
-        let end = self.now + by;
-        for _ in 0..10_000 {
-            self.settle();
-            let deadlines = [
-                self.dialer.poll_timeout(),
-                self.acceptor.as_ref().and_then(|a| a.poll_timeout()),
-            ];
-            let next = deadlines.into_iter().flatten().map(|d| d.at).min();
-            match next.filter(|at| *at <= end) {
-                Some(at) => self.now = at.max(self.now),
-                None => {
-                    self.now = end;
-                    break;
-                }
-            }
-            self.dialer.handle_timeout(self.now);
-            let past = |d: rondevu_core::Deadline| d.at <= self.now;
-            assert!(
-                !self.dialer.poll_timeout().is_some_and(past),
-                "a deadline in the past"
-            );
-            if let Some(acceptor) = &mut self.acceptor {
-                acceptor.handle_timeout(self.now);
-            }
-        }
-        self.settle();
-    }
-
-    fn send(&mut self, from: Role, channel: ChannelId, text: &str) -> bool {
-        let now = self.now;
-        let machine = match from {
-            Role::Dialer => Some(&mut self.dialer),
-            Role::Acceptor => self.acceptor.as_mut(),
-        };
-        let channel = machine.and_then(|m| m.channel_mut(channel));
-        channel.is_some_and(|c| c.send(text.into(), now).is_ok())
-    }
-
-    fn received(&self, by: Role) -> Vec<&str> {
-        let got = match by {
-            Role::Dialer => &self.got[0],
-            Role::Acceptor => &self.got[1],
-        };
-        let text = |delivery: &'_ Delivery| match delivery {
-            Delivery::Message(Message::Text(_)) => true,
-            other => panic!("unexpected {other:?}"),
-        };
-        got.iter()
-            .filter(|d| text(d))
-            .filter_map(|d| match d {
-                Delivery::Message(message) => message.as_text(),
-                Delivery::Lost { .. } => None,
-            })
-            .collect()
-    }
-}
-
-fn event(flying: Flying) -> LinkEvent {
-    match flying {
-        Flying::Opened(stream, options) => LinkEvent::StreamOpened {
-            stream,
-            options,
-            by: OpenedBy::Remote,
-        },
-        Flying::Message(stream, payload) => LinkEvent::StreamMessage {
-            stream,
-            kind: MessageKind::Binary,
-            payload,
-        },
-    }
+fn dialer() -> ConnectionMachine {
+    ConnectionMachine::dialer(ConnectionConfig::default(), Trust::default(), seeds(1))
 }
 
 fn channel(pair: &mut Pair) -> ChannelId {
     pair.dialer
-        .open_channel("chat", &ChannelConfig::default(), pair.now)
+        .open_channel("chat", &ChannelConfig::default())
         .unwrap()
 }
 
@@ -362,10 +39,9 @@ fn messages_sent_before_the_first_link_arrive_after_it() {
 fn both_sides_can_open_channels_on_a_living_link() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
-    let now = pair.now;
     let acceptor = pair.acceptor.as_mut().unwrap();
     let news = acceptor
-        .open_channel("news", &ChannelConfig::default(), now)
+        .open_channel("news", &ChannelConfig::default())
         .unwrap();
     assert!(pair.send(Role::Dialer, chat, "question"));
     assert!(pair.send(Role::Acceptor, news, "headline"));
@@ -476,7 +152,7 @@ fn a_sign_of_life_below_the_messages_hastens_the_attempt_once() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
     pair.settle();
-    // The first replacement starts at once; the link that it brings is not stable yet.
+    // The first replacement starts soon; the link that it brings is not stable yet.
     pair.cut_all();
     pair.wait(Duration::from_secs(1));
     let dead = *pair.links.keys().next().unwrap();
@@ -533,7 +209,7 @@ fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
     pair.cut_all();
     pair.wait(Duration::from_secs(3));
     assert_eq!(pair.received(Role::Acceptor), ["bye"]);
-    let closed = rondevu_core::DurableChannelState::Closed;
+    let closed = DurableChannelState::Closed;
     assert_eq!(pair.dialer.channel(chat).unwrap().state(), closed);
     assert_eq!(
         pair.acceptor
@@ -547,8 +223,147 @@ fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
 }
 
 #[test]
+fn a_channel_of_the_acceptor_that_the_dialer_never_heard_of_survives_the_link() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let news = acceptors_channel(&mut pair);
+    assert!(pair.send(Role::Acceptor, news, "headline"));
+    pair.pump();
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    assert_eq!(pair.received(Role::Dialer), ["headline"]);
+}
+
+fn acceptors_channel(pair: &mut Pair) -> ChannelId {
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let config = ChannelConfig::default();
+    acceptor.open_channel("news", &config).unwrap()
+}
+
+#[test]
+fn a_channel_that_ends_with_its_session_says_what_may_have_arrived() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let news = acceptors_channel(&mut pair);
+    pair.settle();
+    pair.send(Role::Dialer, news, "on its way");
+    pair.pump();
+    pair.acceptor = None;
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    let channel = pair.dialer.channel_mut(news).unwrap();
+    let events: Vec<_> = core::iter::from_fn(|| channel.poll_event()).collect();
+    let unconfirmed = Unconfirmed {
+        undelivered: 0,
+        maybe_delivered: 1,
+    };
+    let closed = crate::ChannelEvent::Closed {
+        unconfirmed,
+        unread: 0,
+    };
+    assert_eq!(events.last(), Some(&closed));
+}
+
+#[test]
+fn a_restarted_acceptor_can_use_its_ids_again_while_the_old_channels_are_still_held() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let old = acceptors_channel(&mut pair);
+    pair.settle();
+    for restarts in 1..4 {
+        pair.acceptor = None;
+        pair.cut_all();
+        pair.wait(Duration::from_secs(20));
+        let news = acceptors_channel(&mut pair);
+        assert_eq!(news, old, "it knows nothing of the one before");
+        pair.send(Role::Acceptor, news, "again");
+        pair.settle();
+        assert_eq!(pair.received(Role::Dialer).len(), restarts);
+    }
+    assert_eq!(
+        pair.dialer.channels().count(),
+        4,
+        "each has a machine of its own"
+    );
+    pair.cut_all();
+    pair.wait(Duration::from_secs(20));
+    pair.send(Role::Acceptor, old, "resumed");
+    pair.settle();
+    assert_eq!(pair.received(Role::Dialer).last(), Some(&"resumed"));
+}
+
+#[test]
+fn a_channel_beyond_what_the_peer_takes_is_refused_alone() {
+    let few = ConnectionConfig {
+        channels_max: 2,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::new(ConnectionConfig::default());
+    pair.config = few;
+    let chats: Vec<_> = (0..4).map(|_| channel(&mut pair)).collect();
+    for chat in &chats {
+        pair.send(Role::Dialer, *chat, "x");
+    }
+    pair.settle();
+    assert_eq!(pair.received(Role::Acceptor).len(), 2);
+    let state = |id| pair.dialer.channel(id).unwrap().state();
+    assert_eq!(state(chats[0]), DurableChannelState::Open);
+    assert_eq!(state(chats[3]), DurableChannelState::Closed);
+    let refused = pair.dialer.open_channel("more", &ChannelConfig::default());
+    assert_eq!(refused, Err(ChannelError::TooMany { max: 2 }));
+    assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
+fn both_sides_can_open_as_many_channels_as_they_may_at_the_same_time() {
+    let few = ConnectionConfig {
+        channels_max: 3,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::connected(few);
+    for _ in 0..3 {
+        channel(&mut pair);
+        acceptors_channel(&mut pair);
+    }
+    pair.settle();
+    assert_eq!(pair.dialer.channels().count(), 6);
+    assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
+fn messages_larger_than_the_window_travel_whatever_the_fragment_size() {
+    let narrow = ConnectionConfig {
+        window_bytes: 1024,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::connected(narrow);
+    let chat = channel(&mut pair);
+    let text = "x".repeat(5000);
+    pair.send(Role::Dialer, chat, &text);
+    pair.wait(Duration::from_secs(5));
+    assert_eq!(pair.received(Role::Acceptor), [text.as_str()]);
+    assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
+fn a_close_whose_messages_a_reset_has_dropped_does_not_claim_that_they_arrived() {
+    let dropping = ConnectionConfig {
+        session_loss: crate::SessionLoss::Drop,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::connected(dropping);
+    let chat = channel(&mut pair);
+    pair.settle();
+    pair.cut_all();
+    pair.send(Role::Dialer, chat, "lost");
+    pair.acceptor = None;
+    pair.dialer.close(pair.now);
+    pair.wait(Duration::from_secs(4));
+    let reason = ConnectionClosed::LocalUnconfirmed;
+    let closed = |event: &ConnectionEvent| matches!(event, ConnectionEvent::Closed { reason: r, .. } if *r == reason);
+    assert!(pair.events.iter().any(closed), "{:?}", pair.events);
+}
+
+#[test]
 fn an_unknown_name_fails_the_first_attempt_at_once() {
-    let mut dialer = ConnectionMachine::dialer(ConnectionConfig::default(), seeds(1));
+    let mut dialer = dialer();
     dialer.connect(Instant::ORIGIN);
     let Some(Action::Dial { link }) = dialer.poll_action() else {
         panic!("dials")
@@ -564,7 +379,7 @@ fn an_unknown_name_fails_the_first_attempt_at_once() {
 #[test]
 fn an_older_generation_is_refused_and_changes_nothing() {
     let mut pair = Pair::connected(ConnectionConfig::default());
-    let hello = rondevu_core::frame::Hello {
+    let hello = Hello {
         version: 1,
         session: SessionId(1),
         generation: Generation(1),
@@ -576,8 +391,13 @@ fn an_older_generation_is_refused_and_changes_nothing() {
         proof: None,
         extensions: Vec::new(),
     };
+    let arrival = Arrival {
+        link: LinkId(77),
+        control: CONTROL,
+        info: pair.info(Role::Acceptor),
+    };
     let acceptor = pair.acceptor.as_mut().unwrap();
-    let refused = acceptor.handle_hello(LinkId(77), CONTROL, hello, pair.now);
+    let refused = acceptor.handle_hello(arrival, hello, pair.now);
     assert_eq!(refused, Err(rondevu_core::RejectReason::Superseded));
     assert_eq!(acceptor.state(), State::Connected);
 }
@@ -603,6 +423,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Of one to four fragments.
+fn numbered(n: u32) -> String {
+    std::format!("message number {n} {}", "x".repeat(n as usize * 37 % 200))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -613,7 +438,7 @@ proptest! {
     ) {
         let mut config = ConnectionConfig { window_bytes: 600, ..ConnectionConfig::default() };
         config.backoff.attempts_max = None;
-        config.fragment_bytes = 8;
+        config.fragment_bytes = 64;
         let mut pair = Pair::connected(config);
         let chat = channel(&mut pair);
         pair.settle();
@@ -623,7 +448,7 @@ proptest! {
                 Op::Send(dialer) => {
                     let side = usize::from(!dialer);
                     let from = if dialer { Role::Dialer } else { Role::Acceptor };
-                    let text = std::format!("message number {}", sent[side]);
+                    let text = numbered(sent[side]);
                     sent[side] += u32::from(pair.send(from, chat, &text));
                 }
                 Op::Step(dialer) => {
@@ -640,7 +465,7 @@ proptest! {
         }
         pair.wait(Duration::from_secs(40));
         for (role, count) in [(Role::Acceptor, sent[0]), (Role::Dialer, sent[1])] {
-            let expected: Vec<_> = (0..count).map(|n| std::format!("message number {n}")).collect();
+            let expected: Vec<_> = (0..count).map(numbered).collect();
             prop_assert_eq!(pair.received(role), expected);
         }
     }

@@ -2,6 +2,7 @@
 
 mod key_file;
 mod key_pair;
+mod proof;
 mod public_key;
 mod signed;
 

@@ -3,22 +3,25 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rondevu_core::{Instant, LinkClosed, LinkEvent, OpenedBy, Reliability};
+use rondevu_core::{Instant, LinkClosed, LinkEvent, LinkInfo, OpenedBy, Reliability};
 use rondevu_core::{SessionDescription, StreamOptions};
 
 use super::Pair;
 use crate::emulator::Conditions;
-use crate::{TransportError, TransportFactory};
+use crate::{Transport, TransportError, TransportFactory};
 
 /// The stream of the offer opens on both sides, after the link is connected.
 pub fn both_sides_open_the_first_stream(factory: &dyn TransportFactory) {
     let mut pair = Pair::over(factory, 1, SOME_DELAY);
     let at_dialer = pair.connect();
     let options = StreamOptions::reliable("first", "test");
-    let opened = |stream, by| {
+    let opened = |transport: &dyn Transport, stream, by| {
         let options = options.clone();
         [
-            LinkEvent::Connected,
+            LinkEvent::Connected(LinkInfo {
+                fingerprints: transport.fingerprints(),
+                message_bytes_max: transport.max_message_bytes(),
+            }),
             LinkEvent::StreamOpened {
                 stream,
                 options,
@@ -26,9 +29,11 @@ pub fn both_sides_open_the_first_stream(factory: &dyn TransportFactory) {
             },
         ]
     };
-    let first = pair.first_stream;
-    assert_eq!(pair.service.events, opened(first, OpenedBy::Local));
-    assert_eq!(pair.dialer.events, opened(at_dialer, OpenedBy::Remote));
+    let (service, dialer, first) = (&pair.service, &pair.dialer, pair.first_stream);
+    let at_service = opened(&*service.transport, first, OpenedBy::Local);
+    assert_eq!(service.events, at_service);
+    let at_dialer = opened(&*dialer.transport, at_dialer, OpenedBy::Remote);
+    assert_eq!(dialer.events, at_dialer);
 }
 
 /// Either side opens streams, and the other learns label, protocol and delivery.

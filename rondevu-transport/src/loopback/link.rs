@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rondevu_core::{DescriptionKind, IceCandidate, Instant, LinkClosed, LinkEvent, MessageKind};
-use rondevu_core::{OpenedBy, SessionDescription, StreamId, StreamOptions};
+use rondevu_core::{LinkInfo, OpenedBy, SessionDescription, StreamId, StreamOptions};
 use tracing::{debug, trace};
 
 use super::description::Description;
@@ -214,14 +214,21 @@ impl Link {
     }
 
     fn connect(&mut self, path: Path) {
+        let Phase::Probing { .. } = self.phase else {
+            return;
+        };
         self.phase = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Probing { peer, .. } => {
                 debug!(?path, "path found");
-                self.events.push_back(LinkEvent::Connected);
                 Phase::Connected { peer, path }
             }
             other => other,
         };
+        let info = LinkInfo {
+            fingerprints: self.fingerprints(),
+            message_bytes_max: self.max_message_bytes(),
+        };
+        self.events.push_back(LinkEvent::Connected(info));
     }
 
     fn on_record(&mut self, datagram: Received<'_>) {

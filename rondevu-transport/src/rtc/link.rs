@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rondevu_core::{DescriptionKind, IceCandidate, Instant, LinkClosed, LinkEvent, MessageKind};
-use rondevu_core::{SessionDescription, StreamId, StreamOptions};
+use rondevu_core::{LinkInfo, SessionDescription, StreamId, StreamOptions};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelData, ChannelId};
 use str0m::net::{Protocol, Receive};
@@ -275,13 +275,23 @@ impl RtcLink {
             Event::IceConnectionStateChange(state) if state.is_disconnected() => {
                 self.begin_closing(LinkClosed::NoPath);
             }
-            Event::Connected => self.events.push_back(LinkEvent::Connected),
+            Event::Connected => {
+                let info = self.info();
+                self.events.push_back(LinkEvent::Connected(info));
+            }
             Event::ChannelOpen(channel, _) => self.on_channel_open(channel),
             Event::ChannelData(data) => self.on_channel_data(data),
             Event::ChannelClose(channel) => self.events.extend(self.streams.on_close(channel)),
             Event::Closed => self.begin_closing(LinkClosed::Remote),
             // The rest is about media and statistics.
             _ => {}
+        }
+    }
+
+    fn info(&self) -> LinkInfo {
+        LinkInfo {
+            fingerprints: self.fingerprints(),
+            message_bytes_max: self.max_message_bytes(),
         }
     }
 
