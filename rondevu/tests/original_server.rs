@@ -7,7 +7,7 @@
 use rondevu::signaling::UnixMillis;
 use rondevu::signaling::original::{OriginalServer, Restart};
 use rondevu::{
-    Cable, ChannelConfig, ConnectionEvent, DurableConnection, DurableService, DurableServiceEvent,
+    ChannelConfig, ConnectionEvent, DurableConnection, DurableService, DurableServiceEvent,
     Message, Rondevu, ServiceInfo, ServiceOptions,
 };
 use tokio::sync::broadcast;
@@ -15,22 +15,21 @@ use tokio::task::JoinSet;
 
 const SERVICE: &str = "com.example.test@1.0.0";
 
-fn client(server: &OriginalServer, cable: &Cable) -> Rondevu {
+fn client(server: &OriginalServer) -> Rondevu {
     Rondevu::builder()
         .server(server.url())
         .bind("127.0.0.1:0".parse().unwrap())
-        .cable(cable.clone())
         .build()
         .unwrap()
 }
 
 async fn connect(server: &OriginalServer) -> DurableConnection {
-    let client = client(server, &Cable::new());
+    let client = client(server);
     client.connect("alice", SERVICE).await.unwrap()
 }
 
 async fn expose(server: &OriginalServer, options: ServiceOptions) -> DurableService {
-    let client = client(server, &Cable::new());
+    let client = client(server);
     let service = client.expose_service("alice", SERVICE, options).unwrap();
     service.start().await.unwrap();
     service
@@ -94,7 +93,7 @@ async fn dialers_that_are_given_the_same_offer_all_connect_and_each_once() {
     let service = expose(&server, options).await;
     let mut dialers = JoinSet::new();
     for _ in 0..12 {
-        let client = client(&server, &Cable::new());
+        let client = client(&server);
         dialers.spawn(async move { client.connect("alice", SERVICE).await.unwrap() });
     }
     let connections = dialers.join_all().await;
@@ -127,26 +126,23 @@ async fn a_dialer_that_knows_the_name_comes_back_under_the_new_uuid() {
         60,
         "what the server gives to whoever asks for nothing"
     );
-    let cable = Cable::new();
-    let dialer = client(&server, &cable);
+    let dialer = client(&server);
     let dialed = dialer.connect("alice", SERVICE).await.unwrap();
     let accepted = service.accept().await.unwrap();
     talk(&dialed, &accepted, "before").await;
 
     let mut events = service.events();
     renewed(&mut events).await;
-    renewed(&mut events).await;
     let after = service.service_info().unwrap();
     assert_ne!(after.uuid, before.uuid);
     let mut link_events = dialed.events();
-    cable.cut();
+    dialed.rebind();
     loop {
         let event = link_events.recv().await.unwrap();
-        if matches!(event, ConnectionEvent::Reconnecting { .. }) {
+        if matches!(event, ConnectionEvent::Connected { .. }) {
             break;
         }
     }
-    cable.heal();
     talk(&dialed, &accepted, "after").await;
     let late = dialer.connect_by_uuid(before.uuid).await.unwrap_err();
     assert!(late.to_string().contains("published again"), "{late}");
@@ -169,16 +165,16 @@ async fn a_service_survives_its_renewals_with_offers_that_are_new_each_time() {
     };
     let service = expose(&server, options).await;
     let mut events = service.events();
-    for _ in 0..3 {
+    for _ in 0..2 {
         renewed(&mut events).await;
         connect(&server).await;
     }
     assert_eq!(
         server.requests("POST /services"),
-        5,
+        4,
         "one finds the name unclaimed"
     );
-    assert_eq!(service.active_connections(), 3);
+    assert_eq!(service.active_connections(), 2);
     service.stop().await;
 }
 
@@ -225,7 +221,7 @@ async fn an_outage_is_told_once_and_so_is_its_end() {
 #[tokio::test]
 async fn two_services_of_one_client_are_not_mixed_up() {
     let server = OriginalServer::start().await.unwrap();
-    let client = client(&server, &Cable::new());
+    let client = client(&server);
     let names = ["com.example.one@1.0.0", "com.example.two@1.0.0"];
     let mut services = Vec::new();
     for name in names {
