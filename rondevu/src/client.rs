@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     pub(crate) cable: Cable,
     pub(crate) clock: Clock,
     pub(crate) connections: AtomicU64,
-    lines: Lines,
+    pub(crate) lines: Lines,
 }
 
 impl Inner {

@@ -33,6 +33,12 @@ impl Lines {
         lock(&self.0).contains_key(target)
     }
 
+    /// How many wait for `target`.
+    #[cfg(test)]
+    pub(crate) fn length(&self, target: &Target) -> usize {
+        lock(&self.0).get(target).map_or(0, |line| line.length)
+    }
+
     /// Waits until this dialer is the first who waits for `target`.
     ///
     /// Cancellation: leaves the line.

@@ -139,13 +139,12 @@ async fn twenty_dialers_at_once_are_all_served_from_a_pool_of_four() {
     let mut numbers = numbers_of_callers(&service, 20).await;
     println!("{numbers:?} connected after {:?}", times(&calls));
     numbers.sort_unstable();
-    assert_eq!(numbers, (0..20).collect::<Vec<u8>>());
-    assert_eq!(service.active_connections(), 20);
+    assert_eq!(numbers, (0..20).collect::<Vec<u8>>(), "each once");
     service.stop().await;
 }
 
 #[tokio::test]
-async fn dialers_of_one_client_are_served_in_the_order_of_their_coming() {
+async fn twenty_dialers_of_one_client_are_all_served_from_a_pool_of_one() {
     let server = server().await;
     let service = client(&server)
         .expose_service("alice", SERVICE, ServiceOptions::default())
@@ -157,12 +156,10 @@ async fn dialers_of_one_client_are_served_in_the_order_of_their_coming() {
         dialers.spawn(call_in(client.clone(), number));
     }
     let calls = dialers.join_all().await;
-    let numbers = numbers_of_callers(&service, 20).await;
+    let mut numbers = numbers_of_callers(&service, 20).await;
     println!("{numbers:?} connected after {:?}", times(&calls));
-    // They answer one after the other; a handshake may take a little longer than the next one's.
-    for (place, number) in numbers.iter().enumerate() {
-        assert!(usize::from(*number).abs_diff(place) < 4, "{numbers:?}");
-    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).collect::<Vec<u8>>(), "each once");
     service.stop().await;
 }
 

@@ -9,21 +9,29 @@ use rondevu_signaling::{
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::dial::Target;
+use crate::service::DurableService;
 
-/// Holds back the word that offers were created, until it is allowed to pass.
-struct LateWord {
+const SERVICE: &str = "com.example.test@1.0.0";
+
+/// Takes its time to create offers, and to say that it did.
+struct SlowServer {
     inner: MemoryPeer,
+    /// How many more requests for offers may be carried out.
+    requests: Semaphore,
+    /// How many more of them may be answered.
     words: Semaphore,
     /// How many answers the service has heard of.
     heard: watch::Sender<usize>,
 }
 
 #[async_trait]
-impl Signaling for LateWord {
+impl Signaling for SlowServer {
     async fn create_offers(
         &self,
         offers: &[NewOffer],
     ) -> Result<Vec<CreatedOffer>, SignalingError> {
+        self.requests.acquire().await.unwrap().forget();
         let created = self.inner.create_offers(offers).await;
         self.words.acquire().await.unwrap().forget();
         created
@@ -117,6 +125,25 @@ impl Signaling for LateWord {
     }
 }
 
+impl SlowServer {
+    fn new(inner: MemoryPeer) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            requests: Semaphore::new(0),
+            words: Semaphore::new(0),
+            heard: watch::Sender::new(0),
+        })
+    }
+}
+
+async fn expose(server: &Arc<SlowServer>) -> DurableService {
+    let shared: Arc<dyn Signaling> = server.clone();
+    let service = client(shared).expose_service("alice", SERVICE, ServiceOptions::default());
+    let service = service.unwrap();
+    service.start().await.unwrap();
+    service
+}
+
 fn client(signaling: Arc<dyn Signaling>) -> Rondevu {
     Rondevu::builder()
         .signaling(signaling)
@@ -128,25 +155,52 @@ fn client(signaling: Arc<dyn Signaling>) -> Rondevu {
 #[tokio::test]
 async fn an_answer_that_comes_before_the_word_of_its_offer_is_not_lost() {
     let signaling = MemorySignaling::new();
-    let server = Arc::new(LateWord {
-        inner: signaling.peer(),
-        words: Semaphore::new(0),
-        heard: watch::Sender::new(0),
-    });
-    let shared: Arc<dyn Signaling> = server.clone();
-    let name = "com.example.test@1.0.0";
-    let service = client(shared).expose_service("alice", name, ServiceOptions::default());
-    let service = service.unwrap();
-    service.start().await.unwrap();
+    let server = SlowServer::new(signaling.peer());
+    server.requests.add_permits(100);
+    let service = expose(&server).await;
     // Each offer after the first stands on the server before the service knows.
     let dialer = client(Arc::new(signaling.peer()));
-    dialer.connect("alice", name).await.unwrap();
-    let second = tokio::spawn(async move { dialer.connect("alice", name).await });
+    dialer.connect("alice", SERVICE).await.unwrap();
+    let second = tokio::spawn(async move { dialer.connect("alice", SERVICE).await });
     let mut heard = server.heard.subscribe();
     heard.wait_for(|heard| *heard == 2).await.unwrap();
     server.words.add_permits(1);
     second.await.unwrap().unwrap();
     assert_eq!(service.active_connections(), 2);
     server.words.add_permits(100);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn dialers_that_wait_get_the_next_offers_in_the_order_of_their_coming() {
+    let signaling = MemorySignaling::new();
+    let server = SlowServer::new(signaling.peer());
+    server.words.add_permits(100);
+    let service = expose(&server).await;
+    let dialer = client(Arc::new(signaling.peer()));
+    dialer.connect("alice", SERVICE).await.unwrap();
+    let target = Target::Service {
+        username: "alice".parse().unwrap(),
+        service: SERVICE.parse().unwrap(),
+    };
+    let mut waiting = JoinSet::new();
+    for number in 1..=6 {
+        let dialer = dialer.clone();
+        waiting.spawn({
+            let dialer = dialer.clone();
+            async move { (number, dialer.connect("alice", SERVICE).await.unwrap()) }
+        });
+        while dialer.inner.lines.length(&target) < number {
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut served = Vec::new();
+    for number in 1..=6 {
+        server.requests.add_permits(1);
+        let (next, connection) = waiting.join_next().await.unwrap().unwrap();
+        assert_eq!(next, number);
+        served.push(connection);
+    }
+    server.requests.add_permits(100);
     service.stop().await;
 }
