@@ -44,6 +44,7 @@
 //! | [`MemorySignaling`] | all of it within one process |
 //! | `HttpSignaling` | the client of a server (feature `http`, on by default) |
 //! | `server` | the server (feature `server`) |
+//! | `original` | a stand-in for the original server with its faults, for tests (feature `original-server`) |
 //! | [`conformance`] | what every implementation must do, to be run against yours |
 
 pub mod conformance;
@@ -53,6 +54,8 @@ mod http;
 mod identity;
 mod memory;
 mod messages;
+#[cfg(feature = "original-server")]
+pub mod original;
 mod protocol_limits;
 mod registry;
 #[cfg(feature = "server")]

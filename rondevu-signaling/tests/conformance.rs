@@ -42,5 +42,7 @@ async fn the_server_that_the_environment_names_conforms() {
         false => Expect::Protocol,
     };
     let make_peer = || Arc::new(HttpSignaling::new(&url).unwrap()) as _;
-    run(make_peer, expect).await.assert_passed();
+    let report = run(make_peer, expect).await;
+    println!("{url}: {report}");
+    report.assert_passed();
 }

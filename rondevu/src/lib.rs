@@ -36,12 +36,14 @@ mod error;
 mod greeting;
 mod io;
 mod known_keys;
+mod line;
 mod link;
 mod service;
 mod service_driver;
 mod shared;
 mod sockets;
 mod streams;
+mod trickle;
 mod waiting;
 
 pub use cable::Cable;
