@@ -39,6 +39,12 @@ pub(crate) enum Refusal {
     AlreadyAnswered,
     #[error("{0}")]
     Full(String),
+    #[cfg(feature = "sqlite")]
+    #[error("Server is busy, try again in a moment")]
+    StoreBusy,
+    #[cfg(feature = "sqlite")]
+    #[error("Storage failed, try again later")]
+    StoreFailed,
     #[cfg(feature = "server")]
     #[error("Internal server error")]
     NoRandomness,
@@ -64,13 +70,40 @@ impl Refusal {
             Self::Full(_) => 429,
             Self::NoRandomness => 500,
             Self::NoOffers => 503,
+            #[cfg(feature = "sqlite")]
+            Self::StoreBusy | Self::StoreFailed => 503,
         }
+    }
+
+    /// A limit was met.
+    pub(crate) fn full(text: impl Into<String>) -> Self {
+        Self::Full(text.into())
     }
 
     /// When a request that met a limit may succeed.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        // Limits are relieved by expiry, which takes a minute at least.
-        matches!(self, Self::Full(_)).then_some(Duration::from_secs(60))
+        match self {
+            // Limits are relieved by expiry, which takes a minute at least.
+            Self::Full(_) => Some(Duration::from_secs(60)),
+            #[cfg(feature = "sqlite")]
+            Self::StoreBusy | Self::StoreFailed => Some(Duration::from_secs(1)),
+            #[cfg(feature = "server")]
+            Self::NoRandomness => None,
+            Self::Limit(_)
+            | Self::UsernameTaken
+            | Self::UsernameNotClaimed
+            | Self::ClaimSignature(_)
+            | Self::PublishSignature
+            | Self::SignatureUsed
+            | Self::ServiceNotFound
+            | Self::ServiceNotOwned
+            | Self::NoOffers
+            | Self::OfferNotOwned
+            | Self::OfferNotFound
+            | Self::OfferToAnswerGone
+            | Self::Secret
+            | Self::AlreadyAnswered => None,
+        }
     }
 }
 
@@ -97,6 +130,11 @@ impl From<Refusal> for SignalingError {
             },
             #[cfg(feature = "server")]
             Refusal::NoRandomness => Self::NoRandomness,
+            #[cfg(feature = "sqlite")]
+            Refusal::StoreBusy | Refusal::StoreFailed => Self::ServerFailed {
+                status: refusal.status(),
+                message,
+            },
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The settings of a server.
 
 use core::fmt;
+use core::str::FromStr;
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
 
 use super::RateLimit;
 use crate::Limits;
@@ -9,6 +12,7 @@ use crate::Limits;
 #[derive(Clone)]
 pub struct ServerConfig {
     pub(super) limits: Limits,
+    pub(super) storage: Storage,
     pub(super) address_rate: RateLimit,
     pub(super) peer_rate: RateLimit,
     pub(super) client_address: ClientAddress,
@@ -22,6 +26,13 @@ impl ServerConfig {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Where names, services and offers are kept. Default [`Storage::Memory`].
+    #[must_use]
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.storage = storage;
         self
     }
 
@@ -63,7 +74,7 @@ impl ServerConfig {
     }
 
     /// The key that credentials are made with. With the same key, peers stay registered over a
-    /// restart. Default: a new one at each start.
+    /// restart. Default: the one that the storage keeps, made when it is first opened.
     #[must_use]
     pub fn key(mut self, key: [u8; 32]) -> Self {
         self.key = Some(key);
@@ -75,6 +86,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            storage: Storage::Memory,
             address_rate: RateLimit::new(200, 2000),
             peer_rate: RateLimit::new(50, 500),
             client_address: ClientAddress::Connection,
@@ -90,6 +102,7 @@ impl fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerConfig")
             .field("limits", &self.limits)
+            .field("storage", &self.storage)
             .field("address_rate", &self.address_rate)
             .field("peer_rate", &self.peer_rate)
             .field("client_address", &self.client_address)
@@ -98,6 +111,51 @@ impl fmt::Debug for ServerConfig {
             .finish_non_exhaustive()
     }
 }
+
+/// Where a server keeps names, services and offers.
+///
+/// Written `memory` or `sqlite:PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Storage {
+    /// In this process; gone with it.
+    Memory,
+    /// In a file of SQLite, made if need be, with two more beside it while the server runs and one
+    /// that keeps a second server away. Feature `sqlite`.
+    ///
+    /// What was answered survives the end of the process, and names, publications and used
+    /// signatures survive a power failure.
+    #[cfg(feature = "sqlite")]
+    Sqlite(PathBuf),
+}
+
+impl FromStr for Storage {
+    type Err = UnknownStorage;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStorage> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            #[cfg(feature = "sqlite")]
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            None | Some(_) => Err(UnknownStorage),
+        }
+    }
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// A text that names no storage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown storage: write `memory` or `sqlite:PATH`")]
+pub struct UnknownStorage;
 
 /// Where the address of a client is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

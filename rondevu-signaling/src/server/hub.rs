@@ -19,10 +19,12 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use super::credentials::Credentials;
 use super::rate::RateMeter;
 use super::refused::Refused;
-use super::{ClientAddress, Cors, ServerConfig, routes};
-use crate::UnixMillis;
+use super::{ClientAddress, Cors, ServerConfig, Storage, routes};
 use crate::registry::{Entropy, Registry};
-use crate::store::Swept;
+#[cfg(feature = "sqlite")]
+use crate::store::SqliteStore;
+use crate::store::{MemoryStore, Store, Swept};
+use crate::{Limits, UnixMillis};
 
 /// A signaling service without a socket, to be made part of another server.
 ///
@@ -42,17 +44,26 @@ pub(super) struct Shared {
 }
 
 impl Hub {
-    /// An empty service.
+    /// A service with what its storage holds.
     ///
     /// # Errors
     ///
-    /// If the operating system gives no random numbers for the key.
-    pub fn new(config: &ServerConfig) -> io::Result<Self> {
-        let key = config.key.map_or_else(random_key, Ok)?;
-        let clock = Arc::new(UnixMillis::now);
+    /// If the storage cannot be opened, or the operating system gives no random numbers for the
+    /// key.
+    pub async fn open(config: &ServerConfig) -> io::Result<Self> {
+        let (limits, clock) = (config.limits.clone(), Arc::new(UnixMillis::now));
+        let store = open_store(&config.storage, &limits)?;
+        let registry = Registry::new(store, limits, clock, Entropy::System);
+        let key = match config.key {
+            Some(key) => key,
+            None => {
+                let kept = registry.store().server_key(random_key()?).await;
+                kept.map_err(io::Error::other)?
+            }
+        };
         Ok(Self {
             shared: Arc::new(Shared {
-                registry: Registry::in_memory(config.limits.clone(), clock, Entropy::System),
+                registry,
                 credentials: Credentials::new(key),
                 address_meter: RateMeter::new(config.address_rate),
                 peer_meter: RateMeter::new(config.peer_rate),
@@ -76,6 +87,14 @@ impl Hub {
     /// Answers everybody who waits, now and in the future, at once: the server is going to stop.
     pub fn stop_waiting(&self) {
         self.shared.registry.stop_waiting();
+    }
+
+    /// Finishes what is under way and lets go of the storage; whatever comes later is refused.
+    pub async fn close(&self) {
+        self.stop_waiting();
+        if let Err(error) = self.shared.registry.store().close().await {
+            tracing::warn!(%error, "the storage was not closed");
+        }
     }
 
     /// Forgets what has expired. Call it every second or so; requests do a part of it by the way.
@@ -188,6 +207,14 @@ fn cors_layer(cors: &Cors) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE])
         .expose_headers([RETRY_AFTER])
+}
+
+fn open_store(storage: &Storage, limits: &Limits) -> io::Result<Box<dyn Store>> {
+    Ok(match storage {
+        Storage::Memory => Box::new(MemoryStore::new(limits.clone())),
+        #[cfg(feature = "sqlite")]
+        Storage::Sqlite(path) => Box::new(SqliteStore::open(path, limits)?),
+    })
 }
 
 fn random_key() -> io::Result<[u8; 32]> {

@@ -1,4 +1,4 @@
-//! The signaling server: the protocol over HTTP, on top of a registry in memory.
+//! The signaling server: the protocol over HTTP, on top of a registry in memory or in a file.
 //!
 //! [`Server`] is the whole of it. To make it part of another server, put [`Hub::router`] there.
 //!
@@ -32,7 +32,7 @@ mod refused;
 mod routes;
 mod serve;
 
-pub use config::{ClientAddress, Cors, ServerConfig};
+pub use config::{ClientAddress, Cors, ServerConfig, Storage, UnknownStorage};
 pub use hub::Hub;
 pub use rate::RateLimit;
 pub use serve::{RunningServer, Server};

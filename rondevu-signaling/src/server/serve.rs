@@ -38,10 +38,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the address is taken or not this machine's, or the operating system gives no random
-    /// numbers.
+    /// If the address is taken or not this machine's, the storage cannot be opened, or the
+    /// operating system gives no random numbers.
     pub async fn bind(address: impl ToSocketAddrs, config: ServerConfig) -> io::Result<Self> {
-        let hub = Hub::new(&config)?;
+        let hub = Hub::open(&config).await?;
         let listener = TcpListener::bind(address).await?;
         Ok(Self {
             address: listener.local_addr()?,
@@ -91,6 +91,7 @@ impl Server {
         drop(self.listener);
         self.hub.stop_waiting();
         connections.finish().await;
+        self.hub.close().await;
         Ok(())
     }
 

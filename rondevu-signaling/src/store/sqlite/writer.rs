@@ -1,0 +1,215 @@
+//! The one thread that writes to the file, many requests in one commit.
+//!
+//! ```text
+//! requests ──► queue ──► [ begin, each in a savepoint, commit ] ──► replies
+//! ```
+//!
+//! While a commit waits for the disk, the next requests gather, so that the cost of a commit is
+//! shared by as many as there are. Nobody gets a reply before the commit that it rests on.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::database::{Claim, Database};
+use crate::registry::Refusal;
+
+/// What a written thing survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Durability {
+    /// The end of the process, however sudden. For what lives for minutes.
+    Process,
+    /// A power failure too: the disk has confirmed it. For what is promised for longer.
+    Power,
+}
+
+/// Hands work to the thread that writes. Dropping it waits until what was queued is written.
+pub(super) struct Writer {
+    queue: SyncSender<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Message {
+    Work(Job),
+    Stop,
+}
+
+struct Job {
+    durability: Durability,
+    /// Does the work and returns how to tell the result, once it is known whether it was kept.
+    run: Box<dyn FnOnce(&Database) -> Tell + Send>,
+}
+
+type Tell = Box<dyn FnOnce(Kept) + Send>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Yes,
+    No,
+}
+
+impl Writer {
+    /// Starts the thread, which keeps `claim` as long as it may write.
+    pub(super) fn start(database: Database, claim: Claim) -> std::io::Result<Self> {
+        let (queue, messages) = sync_channel(QUEUE_LEN);
+        let thread = thread::Builder::new()
+            .name("rondevu-writer".into())
+            .spawn(move || {
+                write_all(&database, &messages);
+                close(database);
+                drop(claim);
+            })?;
+        Ok(Self {
+            queue,
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs `work` in the next commit. An error undoes what `work` has done, and nothing else.
+    ///
+    /// Cancellation does not stop what has been queued.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&Database) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (reply, result) = oneshot::channel();
+        let run = Box::new(|database: &Database| {
+            let result = in_savepoint(database, work);
+            Box::new(|kept| {
+                let result = match kept {
+                    Kept::Yes => result,
+                    Kept::No => Err(Refusal::StoreFailed),
+                };
+                // Whoever asked may be gone.
+                let _ = reply.send(result);
+            }) as Tell
+        });
+        let message = Message::Work(Job { durability, run });
+        self.queue.try_send(message).map_err(|error| match error {
+            // Thousands wait for this disk already.
+            TrySendError::Full(_) => Refusal::StoreBusy,
+            TrySendError::Disconnected(_) => Refusal::StoreFailed,
+        })?;
+        result.await.map_err(|_| Refusal::StoreFailed)?
+    }
+
+    /// Writes what has been queued, and refuses everything from then on.
+    pub(super) async fn stop(&self) {
+        let queue = self.queue.clone();
+        let stop = move || {
+            // An error says that it has stopped already.
+            let _ = queue.send(Message::Stop);
+        };
+        let _ = tokio::task::spawn_blocking(stop).await;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.queue.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(database: &Database, messages: &Receiver<Message>) {
+    let mut synchronous = None;
+    let mut batch = Vec::new();
+    while let Ok(Message::Work(first)) = messages.recv() {
+        batch.push(first);
+        let next = gather(messages, &mut batch);
+        let durability = batch.iter().map(|job| job.durability).max();
+        let durability = durability.unwrap_or(Durability::Process);
+        if synchronous != Some(durability) {
+            // Not allowed within a transaction.
+            let set = set_synchronous(&database.connection, durability);
+            synchronous = set.is_ok().then_some(durability);
+        }
+        write(database, batch.drain(..));
+        if next == Next::Stop {
+            return;
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+/// Takes what has been queued meanwhile.
+fn gather(messages: &Receiver<Message>, batch: &mut Vec<Job>) -> Next {
+    while batch.len() < BATCH_MAX {
+        match messages.try_recv() {
+            Ok(Message::Work(job)) => batch.push(job),
+            Ok(Message::Stop) => return Next::Stop,
+            Err(_) => return Next::GoOn,
+        }
+    }
+    Next::GoOn
+}
+
+/// Leaves a file without a log beside it.
+fn close(database: Database) {
+    let copied = database
+        .connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    if let Err(error) = copied {
+        tracing::warn!(%error, "the log of the store was not copied");
+    }
+}
+
+fn write(database: &Database, batch: impl Iterator<Item = Job>) {
+    let begun = execute(&database.connection, "BEGIN IMMEDIATE");
+    let tell: Vec<_> = batch.map(|job| (job.run)(database)).collect();
+    let committed = begun.and_then(|()| execute(&database.connection, "COMMIT"));
+    let kept = match committed {
+        Ok(()) => Kept::Yes,
+        Err(error) => {
+            tracing::error!(%error, requests = tell.len(), "a commit failed");
+            // It may have been undone already.
+            let _ = execute(&database.connection, "ROLLBACK");
+            Kept::No
+        }
+    };
+    for tell in tell {
+        tell(kept);
+    }
+}
+
+fn in_savepoint<T>(
+    database: &Database,
+    work: impl FnOnce(&Database) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let connection = &database.connection;
+    execute(connection, "SAVEPOINT request")?;
+    let result = work(database);
+    if result.is_err() {
+        execute(connection, "ROLLBACK TO request")?;
+    }
+    execute(connection, "RELEASE request")?;
+    result
+}
+
+fn set_synchronous(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    let setting = match durability {
+        Durability::Process => "NORMAL",
+        Durability::Power => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", setting)
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+/// More than this and even the last in the queue would wait for a second.
+const QUEUE_LEN: usize = 8192;
+
+/// Bounds how long the first of a batch waits for the last: a few milliseconds.
+const BATCH_MAX: usize = 128;
