@@ -1,6 +1,7 @@
 //! The rules by which names, services and offers are given out, on top of any store.
 
 mod bus;
+mod capacity;
 mod entropy;
 mod limits;
 mod offers;
@@ -21,6 +22,7 @@ use crate::protocol_limits::WAIT_MAX;
 use crate::store::{MemoryStore, Store};
 use bus::{Bus, LocalBus};
 
+pub(crate) use capacity::Capacity;
 pub(crate) use entropy::Entropy;
 pub use limits::Limits;
 pub(crate) use refusal::Refusal;

@@ -336,7 +336,9 @@ async fn addresses_and_peers_have_a_rate_each() {
 
     let config = ServerConfig::default()
         .address_rate(RateLimit::new(1, 1))
-        .client_address(ClientAddress::ForwardedFor);
+        .client_address(ClientAddress::ForwardedBy(vec![
+            "127.0.0.0/8".parse().unwrap(),
+        ]));
     let stage = Stage::new(config).await;
     for (address, status) in [
         ("192.0.2.1", 200),

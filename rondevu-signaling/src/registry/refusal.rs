@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Capacity;
 use crate::SignalingError;
 use crate::error::printable;
 use crate::protocol_limits::BrokenLimit;
@@ -37,8 +38,8 @@ pub(crate) enum Refusal {
     Secret,
     #[error("Offer already answered")]
     AlreadyAnswered,
-    #[error("{0}")]
-    Full(String),
+    #[error(transparent)]
+    Full(#[from] Capacity),
     #[cfg(feature = "sqlite")]
     #[error("Server is busy, try again in a moment")]
     StoreBusy,
@@ -47,7 +48,7 @@ pub(crate) enum Refusal {
     StoreFailed,
     #[cfg(feature = "server")]
     #[error("Internal server error")]
-    NoRandomness,
+    Internal,
 }
 
 impl Refusal {
@@ -68,16 +69,11 @@ impl Refusal {
             | Self::OfferNotFound => 404,
             Self::UsernameTaken => 409,
             Self::Full(_) => 429,
-            Self::NoRandomness => 500,
+            Self::Internal => 500,
             Self::NoOffers => 503,
             #[cfg(feature = "sqlite")]
             Self::StoreBusy | Self::StoreFailed => 503,
         }
-    }
-
-    /// A limit was met.
-    pub(crate) fn full(text: impl Into<String>) -> Self {
-        Self::Full(text.into())
     }
 
     /// When a request that met a limit may succeed.
@@ -88,7 +84,7 @@ impl Refusal {
             #[cfg(feature = "sqlite")]
             Self::StoreBusy | Self::StoreFailed => Some(Duration::from_secs(1)),
             #[cfg(feature = "server")]
-            Self::NoRandomness => None,
+            Self::Internal => None,
             Self::Limit(_)
             | Self::UsernameTaken
             | Self::UsernameNotClaimed
@@ -103,6 +99,35 @@ impl Refusal {
             | Self::OfferToAnswerGone
             | Self::Secret
             | Self::AlreadyAnswered => None,
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl Refusal {
+    /// The limit that was met, as operators know it.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Limit(broken) => broken.name(),
+            Self::Full(capacity) => Some(capacity.name()),
+            #[cfg(feature = "sqlite")]
+            Self::StoreBusy => Some("store_queue"),
+            #[cfg(feature = "sqlite")]
+            Self::StoreFailed => None,
+            Self::UsernameTaken
+            | Self::UsernameNotClaimed
+            | Self::ClaimSignature(_)
+            | Self::PublishSignature
+            | Self::SignatureUsed
+            | Self::ServiceNotFound
+            | Self::ServiceNotOwned
+            | Self::NoOffers
+            | Self::OfferNotOwned
+            | Self::OfferNotFound
+            | Self::OfferToAnswerGone
+            | Self::Secret
+            | Self::AlreadyAnswered
+            | Self::Internal => None,
         }
     }
 }
@@ -129,7 +154,7 @@ impl From<Refusal> for SignalingError {
                 message,
             },
             #[cfg(feature = "server")]
-            Refusal::NoRandomness => Self::NoRandomness,
+            Refusal::Internal => Self::NoRandomness,
             #[cfg(feature = "sqlite")]
             Refusal::StoreBusy | Refusal::StoreFailed => Self::ServerFailed {
                 status: refusal.status(),

@@ -10,6 +10,9 @@
 //! | `body` | request bodies: size, time, JSON, one field after the other |
 //! | `credentials` | who a peer is, without remembering it |
 //! | `rate` | how many requests an address or a peer may make |
+//! | `client_address` | whom a request is counted under |
+//! | `metrics` | what is counted, for Prometheus |
+//! | `tls` | the certificate (feature `tls`) |
 //! | `refused` | errors as the protocol writes them |
 //!
 //! ```
@@ -24,15 +27,22 @@
 //! ```
 
 mod body;
+mod client_address;
 mod config;
 mod credentials;
 mod hub;
+mod metrics;
 mod rate;
 mod refused;
 mod routes;
 mod serve;
+#[cfg(feature = "tls")]
+mod tls;
 
-pub use config::{ClientAddress, Cors, ServerConfig, Storage, UnknownStorage};
+pub use config::{ClientAddress, Cors, ServerConfig, Storage, UnknownStorage, UnreadableOrigin};
 pub use hub::Hub;
-pub use rate::RateLimit;
+pub use ipnet::IpNet;
+pub use rate::{RateLimit, UnreadableRate};
 pub use serve::{RunningServer, Server};
+#[cfg(feature = "tls")]
+pub use tls::{TlsError, TlsIdentity};

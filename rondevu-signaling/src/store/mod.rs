@@ -33,7 +33,7 @@ pub(crate) use records::{
     ServiceDraft, ServiceRecord, TakenOffer, UsedSignature,
 };
 #[cfg(feature = "sqlite")]
-pub(crate) use sqlite::SqliteStore;
+pub(crate) use sqlite::{QUEUE_LEN, SqliteStore};
 
 /// The state of a registry.
 #[async_trait]
@@ -175,4 +175,4 @@ pub(crate) enum Swept {
 
 /// How many peers may post candidates to one offer: the owner, and a handful of dialers whose
 /// answers are on their way.
-const POSTERS_MAX: usize = 8;
+pub(crate) const POSTERS_MAX: usize = 8;

@@ -269,5 +269,9 @@ impl Store for SqliteStore {
     }
 }
 
+/// How many requests may wait for the file: with more, even the last in the queue would wait for a
+/// second.
+pub(crate) const QUEUE_LEN: usize = 8192;
+
 /// As many as can be of use beside the writer and the requests themselves on a small machine.
 const READERS: usize = 2;

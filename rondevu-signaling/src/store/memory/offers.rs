@@ -5,7 +5,7 @@ use rondevu_core::{OfferId, PeerId, ServiceId, ServiceName, Username};
 use super::state::{Expiring, State};
 use super::trickle::Trickle;
 use crate::UnixMillis;
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
 use crate::store::cost::OFFER_COST;
 use crate::store::{OfferDraft, OfferRecord, ServiceRecord};
 
@@ -99,9 +99,7 @@ impl State {
             self.remove_expired_offers(peer, now);
         }
         if count > 0 && self.offer_count(peer) + count > limit {
-            return Err(Refusal::full(format!(
-                "Too many offers for this peer (max {limit})"
-            )));
+            return Err(Capacity::OffersPerPeer(limit).into());
         }
         self.check_room(offer_bytes + bytes, now)
     }

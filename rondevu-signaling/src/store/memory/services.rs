@@ -8,7 +8,7 @@ use super::offers::Belongs;
 use super::pool::Pool;
 use super::state::{Expiring, Service, State};
 use crate::UnixMillis;
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
 use crate::store::cost::{NAME_COST, SERVICE_COST, SIGNATURE_COST, metadata_len, service_cost};
 use crate::store::{NameClaim, NameRecord, ServiceDraft, ServiceRecord, TakenOffer, UsedSignature};
 
@@ -95,9 +95,7 @@ impl State {
     fn check_service_count(&mut self, owner: &Username, now: UnixMillis) -> Result<(), Refusal> {
         let limit = self.limits.services_per_username;
         match self.services_of(owner, now).len() >= limit {
-            true => Err(Refusal::full(format!(
-                "Too many services for this username (max {limit})"
-            ))),
+            true => Err(Capacity::ServicesPerUsername(limit).into()),
             false => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use rondevu_core::{OfferId, PeerId, ServiceId, ServiceName, ServiceUuid, Usernam
 use super::offers::Offer;
 use super::pool::Pool;
 use crate::UnixMillis;
-use crate::registry::{Limits, Refusal};
+use crate::registry::{Capacity, Limits, Refusal};
 #[cfg(feature = "server")]
 use crate::store::Census;
 use crate::store::cost::{NAME_COST, SIGNATURE_COST};
@@ -125,7 +125,7 @@ impl State {
             self.sweep(now, SWEEP_FOR_ROOM);
         }
         match self.bytes.saturating_add(bytes) > self.limits.bytes_total {
-            true => Err(Refusal::full("Server is full, try again later")),
+            true => Err(Capacity::Bytes.into()),
             false => Ok(()),
         }
     }

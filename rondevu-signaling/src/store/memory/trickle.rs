@@ -4,7 +4,7 @@ use rondevu_core::PeerId;
 
 use crate::UnixMillis;
 use crate::protocol_limits::{BrokenLimit, CANDIDATES_MAX};
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
 use crate::store::cost::CANDIDATE_COST;
 use crate::store::{CandidateRecord, POSTERS_MAX};
 
@@ -45,7 +45,7 @@ impl Trickle {
             return Ok(index);
         }
         if self.lists.len() >= POSTERS_MAX {
-            return Err(Refusal::full("Too many peers post candidates"));
+            return Err(Capacity::PostersPerOffer.into());
         }
         self.lists.push((poster.clone(), Vec::new()));
         Ok(self.lists.len() - 1)

@@ -8,7 +8,7 @@ use super::database::Database;
 use super::offers::within;
 use crate::UnixMillis;
 use crate::protocol_limits::{BrokenLimit, CANDIDATES_MAX};
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
 use crate::store::cost::CANDIDATE_COST;
 use crate::store::{AnswerRecord, CandidateRecord, Digest, POSTERS_MAX};
 
@@ -143,7 +143,7 @@ impl Database {
             .prepare_cached("SELECT count(*) FROM candidates WHERE offer = ?1 AND poster = ?2")?;
         let before: usize = select.query_row((pair.number, Column(poster)), |row| row.get(0))?;
         if before == 0 && self.poster_count(pair)? >= POSTERS_MAX {
-            return Err(Refusal::full("Too many peers post candidates"));
+            return Err(Capacity::PostersPerOffer.into());
         }
         match before + new > CANDIDATES_MAX {
             true => Err(BrokenLimit::TooManyCandidates.into()),

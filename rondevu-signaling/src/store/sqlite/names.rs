@@ -7,7 +7,7 @@ use super::columns::{Column, get};
 use super::database::Database;
 use super::sweep::sweep;
 use crate::UnixMillis;
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
 use crate::store::cost::{NAME_COST, SIGNATURE_COST};
 use crate::store::{NameClaim, NameRecord, UsedSignature};
 
@@ -98,7 +98,7 @@ impl Database {
             sweep(self, now)?;
         }
         match self.bytes()?.saturating_add(bytes) > limit {
-            true => Err(Refusal::full("Server is full, try again later")),
+            true => Err(Capacity::Bytes.into()),
             false => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use rusqlite::OptionalExtension;
 use super::columns::{self, Column};
 use super::database::Database;
 use crate::UnixMillis;
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
 use crate::store::cost::OFFER_COST;
 use crate::store::{OfferDraft, OfferRecord, ServiceRecord};
 
@@ -90,9 +90,7 @@ impl Database {
         }
         let limit = self.limits.offers_per_peer;
         if count > 0 && self.offer_count(peer, now)? + count > limit {
-            return Err(Refusal::full(format!(
-                "Too many offers for this peer (max {limit})"
-            )));
+            return Err(Capacity::OffersPerPeer(limit).into());
         }
         self.check_room(offer_bytes + bytes, now)
     }

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
+use super::QUEUE_LEN;
 use super::database::Database;
 use crate::registry::Refusal;
 
@@ -105,5 +106,3 @@ fn in_transaction<T>(
     transaction.finish()?;
     result
 }
-
-const QUEUE_LEN: usize = 8192;

@@ -9,7 +9,7 @@ use super::columns::{self, Column, get};
 use super::database::Database;
 use super::offers::Belongs;
 use crate::UnixMillis;
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
 use crate::store::cost::{SERVICE_COST, SIGNATURE_COST, metadata_len, service_cost};
 use crate::store::{NameRecord, ServiceDraft, ServiceRecord, TakenOffer};
 
@@ -54,9 +54,7 @@ impl Database {
         let count: usize = select.query_row((Column(owner), Column(now)), |row| row.get(0))?;
         let limit = self.limits.services_per_username;
         match count >= limit {
-            true => Err(Refusal::full(format!(
-                "Too many services for this username (max {limit})"
-            ))),
+            true => Err(Capacity::ServicesPerUsername(limit).into()),
             false => Ok(()),
         }
     }

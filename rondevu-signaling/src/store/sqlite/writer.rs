@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::QUEUE_LEN;
 use super::database::{Claim, Database};
 use crate::registry::Refusal;
 
@@ -207,9 +208,6 @@ fn set_synchronous(connection: &Connection, durability: Durability) -> rusqlite:
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
 }
-
-/// More than this and even the last in the queue would wait for a second.
-const QUEUE_LEN: usize = 8192;
 
 /// Bounds how long the first of a batch waits for the last: a few milliseconds.
 const BATCH_MAX: usize = 128;
