@@ -3,3 +3,10 @@
     clippy::unwrap_used,
     reason = "a test ends where something unexpected happens"
 )]
+
+mod ending;
+mod kept;
+mod links;
+mod program;
+mod refusing;
+mod secure;
