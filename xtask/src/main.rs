@@ -11,6 +11,7 @@ mod demo;
 mod deny;
 mod doc;
 mod lint;
+mod openapi;
 mod outcome;
 mod process;
 mod test;
@@ -57,6 +58,8 @@ enum Task {
     },
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
+    /// Hold the signaling server to its OpenAPI description with schemathesis, which is installed below `target`.
+    Openapi,
     /// Run all the checks a change must pass, the quick ones first, and print how long each took.
     Ci {
         /// Go on after a failed step, to see all that is wrong in one run.
@@ -88,6 +91,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Deny => deny::run(),
         Task::Bench { subject } => bench::run(subject),
         Task::Demo => demo::run(),
+        Task::Openapi => openapi::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
     }

@@ -8,6 +8,7 @@
 //! | `hub` | what all requests share, and the router |
 //! | `routes` | each endpoint |
 //! | `body` | request bodies: size, time, JSON, one field after the other |
+//! | `parameters` | what stands in the address of a request |
 //! | `credentials` | who a peer is, without remembering it |
 //! | `rate` | how many requests an address or a peer may make |
 //! | `client_address` | whom a request is counted under |
@@ -32,6 +33,7 @@ mod config;
 mod credentials;
 mod hub;
 mod metrics;
+mod parameters;
 mod rate;
 mod refused;
 mod routes;

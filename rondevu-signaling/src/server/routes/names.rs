@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use rondevu_core::Username;
 use serde::Deserialize;
 
 use crate::server::Hub;
 use crate::server::body::{BODY_LEN_MAX, read, required};
 use crate::server::hub::Origin;
+use crate::server::parameters::Segment;
 use crate::server::refused::Refused;
 use crate::wire::{ClaimReply, UsernameReply};
 use crate::{SignedClaim, UnixMillis};
@@ -68,7 +69,7 @@ fn parse_claim(body: &ClaimBody) -> Result<SignedClaim, Refused> {
 
 pub(super) async fn look_up(
     State(hub): State<Hub>,
-    Path(username): Path<String>,
+    Segment(username): Segment,
 ) -> Result<Json<UsernameReply>, Refused> {
     let name = hub
         .shared
