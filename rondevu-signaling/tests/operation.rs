@@ -102,7 +102,7 @@ async fn metrics_tell_requests_by_pattern_and_what_is_kept() {
 
 #[tokio::test]
 async fn a_limit_that_is_reached_is_counted_by_its_name() {
-    let config = ServerConfig::default().peer_rate(RateLimit::new(1, 8));
+    let config = ServerConfig::default().peer_rate(RateLimit::per_minute(1, 8));
     let (server, http) = serve(config).await;
     let peer = register(&server, &http).await;
     let offer = |sdp: usize, secret: usize| json!({ "offers": [{ "sdp": "x".repeat(sdp), "secret": "s".repeat(secret) }] });

@@ -3,6 +3,7 @@
 //! | thread | does |
 //! | --- | --- |
 //! | one writer | each request in a savepoint, many requests in one commit |
+//! | one syncer | waits for the disk, for many commits at once |
 //! | two readers | each question in a transaction that only reads |
 //! | one checkpointer | copies the log into the file, while the writer goes on |
 
@@ -16,6 +17,7 @@ mod readers;
 mod schema;
 mod services;
 mod sweep;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -37,6 +39,7 @@ use crate::registry::{Limits, Refusal};
 use checkpointer::Checkpointer;
 use database::{Claim, Database};
 use readers::Readers;
+use syncer::Syncer;
 use writer::{Durability, Writer};
 
 /// Keeps everything in a file of SQLite.
@@ -65,7 +68,7 @@ impl SqliteStore {
         Ok(Self {
             checkpointer: Mutex::new(Some(Checkpointer::start(path)?)),
             readers: Readers::start(reading)?,
-            writer: Writer::start(writing, claim)?,
+            writer: Writer::start(writing, Syncer::start(path)?, claim)?,
         })
     }
 }

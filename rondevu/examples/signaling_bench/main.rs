@@ -34,6 +34,7 @@ async fn main() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("rondevu-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let file = format!("sqlite:{}", folder.join("store.db").display());
+    println!("{}", surroundings(&folder)?);
     let mut result = Ok(());
     for (store, requests_wanted) in [("memory", 10_000.0), (&*file, 3_000.0)] {
         result = measure(&program, store, requests_wanted).await;
@@ -80,9 +81,31 @@ async fn measure(program: &Path, store: &str, requests_wanted: f64) -> Result<()
     let p99 = print_kinds(&mut kinds, MEASURED);
     let p99 = p99.as_secs_f64() * 1000.0;
     verdict("p99 of the slowest kind", p99, "ms", Wanted::Below(20.0));
-    println!("server: {}\n", server.cpu_seconds()?);
+    println!("server: {}", server.cpu_seconds()?);
+    println!("this generator so far: {}\n", server::cpu_seconds("self")?);
     drop(waiters);
     Ok(())
+}
+
+/// What the figures depend on beside the server: other programs, and the disk, whose confirmation
+/// claims and publications wait for.
+fn surroundings(folder: &Path) -> Result<String> {
+    use std::io::Write;
+
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or("?").to_owned();
+    let mut file = std::fs::File::create(folder.join("probe"))?;
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let start = std::time::Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        times.push(start.elapsed());
+    }
+    let (p50, p99) = (median(&mut times), tally::percentile(&mut times, 99));
+    Ok(format!(
+        "load average {load}; the disk confirms 4 KiB in {p50:.1?} at the median, p99 {p99:.1?}\n"
+    ))
 }
 
 enum Wanted {

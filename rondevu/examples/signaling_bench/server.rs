@@ -44,23 +44,23 @@ impl ServerProcess {
 
     /// How long it has kept processors busy.
     pub(crate) fn cpu_seconds(&self) -> Result<String> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<_> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or("")
-            .split_whitespace()
-            .collect();
-        let ticks = |index: usize| -> Result<f64> {
-            let field = fields.get(index).context("no such field")?;
-            Ok(field.parse::<f64>()? / TICKS_PER_SECOND)
-        };
-        Ok(format!(
-            "{:.1} s of processor in programs, {:.1} s in the kernel",
-            ticks(11)?,
-            ticks(12)?
-        ))
+        cpu_seconds(&self.child.id().to_string())
     }
+}
+
+/// How long a process has kept processors busy.
+pub(crate) fn cpu_seconds(process: &str) -> Result<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let after_name = stat.rsplit(')').next().unwrap_or("");
+    let fields: Vec<_> = after_name.split_whitespace().collect();
+    let seconds = |index: usize| -> Result<f64> {
+        let ticks = fields.get(index).context("no such field")?;
+        Ok(ticks.parse::<f64>()? / TICKS_PER_SECOND)
+    };
+    let (program, kernel) = (seconds(11)?, seconds(12)?);
+    Ok(format!(
+        "{program:.1} s of processor in the program, {kernel:.1} s in the kernel"
+    ))
 }
 
 impl Drop for ServerProcess {

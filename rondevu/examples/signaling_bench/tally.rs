@@ -10,7 +10,7 @@ pub(crate) fn median(times: &mut [Duration]) -> Duration {
     percentile(times, 50)
 }
 
-fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort_unstable();
     let last = times.len().saturating_sub(1);
     times.get(last * percent / 100).copied().unwrap_or_default()

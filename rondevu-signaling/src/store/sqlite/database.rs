@@ -62,6 +62,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A commit survives the process; the syncer sees to the rest. Checkpoints wait for the disk.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     // Candidates leave with their offer also where a trigger removes them.
     connection.pragma_update(None, "recursive_triggers", "ON")

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! requests ──► queue ──► [ begin, each in a savepoint, commit ] ──► replies
+//!                                                      └──► the disk ──► replies that survive a power failure
 //! ```
 //!
-//! While a commit waits for the disk, the next requests gather, so that the cost of a commit is
-//! shared by as many as there are. Nobody gets a reply before the commit that it rests on.
+//! While a commit is under way, the next requests gather, so that its cost is shared by as many as
+//! there are. Nobody gets a reply before the commit that it rests on. Waiting for the disk is left to
+//! the syncer: what lives for minutes need not wait behind what is kept for a year.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -15,10 +17,11 @@ use tokio::sync::oneshot;
 
 use super::QUEUE_LEN;
 use super::database::{Claim, Database};
+use super::syncer::Syncer;
 use crate::registry::Refusal;
 
 /// What a written thing survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
     /// The end of the process, however sudden. For what lives for minutes.
     Process,
@@ -53,12 +56,13 @@ enum Kept {
 
 impl Writer {
     /// Starts the thread, which keeps `claim` as long as it may write.
-    pub(super) fn start(database: Database, claim: Claim) -> std::io::Result<Self> {
+    pub(super) fn start(database: Database, syncer: Syncer, claim: Claim) -> std::io::Result<Self> {
         let (queue, messages) = sync_channel(QUEUE_LEN);
         let thread = thread::Builder::new()
             .name("rondevu-writer".into())
             .spawn(move || {
-                write_all(&database, &messages);
+                write_all(&database, &syncer, &messages);
+                drop(syncer);
                 close(database);
                 drop(claim);
             })?;
@@ -117,20 +121,12 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(database: &Database, messages: &Receiver<Message>) {
-    let mut synchronous = None;
+fn write_all(database: &Database, syncer: &Syncer, messages: &Receiver<Message>) {
     let mut batch = Vec::new();
     while let Ok(Message::Work(first)) = messages.recv() {
         batch.push(first);
         let next = gather(messages, &mut batch);
-        let durability = batch.iter().map(|job| job.durability).max();
-        let durability = durability.unwrap_or(Durability::Process);
-        if synchronous != Some(durability) {
-            // Not allowed within a transaction.
-            let set = set_synchronous(&database.connection, durability);
-            synchronous = set.is_ok().then_some(durability);
-        }
-        write(database, batch.drain(..));
+        write(database, syncer, batch.drain(..));
         if next == Next::Stop {
             return;
         }
@@ -165,21 +161,26 @@ fn close(database: Database) {
     }
 }
 
-fn write(database: &Database, batch: impl Iterator<Item = Job>) {
+fn write(database: &Database, syncer: &Syncer, batch: impl Iterator<Item = Job>) {
     let begun = execute(&database.connection, "BEGIN IMMEDIATE");
-    let tell: Vec<_> = batch.map(|job| (job.run)(database)).collect();
+    let done: Vec<_> = batch
+        .map(|job| (job.durability, (job.run)(database)))
+        .collect();
     let committed = begun.and_then(|()| execute(&database.connection, "COMMIT"));
-    let kept = match committed {
-        Ok(()) => Kept::Yes,
-        Err(error) => {
-            tracing::error!(%error, requests = tell.len(), "a commit failed");
-            // It may have been undone already.
-            let _ = execute(&database.connection, "ROLLBACK");
-            Kept::No
+    if let Err(error) = &committed {
+        tracing::error!(%error, requests = done.len(), "a commit failed");
+        // It may have been undone already.
+        let _ = execute(&database.connection, "ROLLBACK");
+    }
+    for (durability, tell) in done {
+        match (&committed, durability) {
+            (Err(_), _) => tell(Kept::No),
+            (Ok(()), Durability::Process) => tell(Kept::Yes),
+            (Ok(()), Durability::Power) => syncer.when_synchronized(|result| match result {
+                Ok(()) => tell(Kept::Yes),
+                Err(_) => tell(Kept::No),
+            }),
         }
-    };
-    for tell in tell {
-        tell(kept);
     }
 }
 
@@ -195,14 +196,6 @@ fn in_savepoint<T>(
     }
     execute(connection, "RELEASE request")?;
     result
-}
-
-fn set_synchronous(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
-    let setting = match durability {
-        Durability::Process => "NORMAL",
-        Durability::Power => "FULL",
-    };
-    connection.pragma_update(None, "synchronous", setting)
 }
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
