@@ -331,7 +331,8 @@ async fn addresses_and_peers_have_a_rate_each() {
     }
     let limited = mine(&one).await.unwrap();
     assert_eq!(limited.status(), StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(limited.headers()["retry-after"], "60");
+    let after = limited.headers()["retry-after"].to_str().unwrap();
+    assert!((30..=60).contains(&after.parse().unwrap()), "{after}");
     assert_eq!(mine(&two).await.unwrap().status(), StatusCode::OK);
 
     let config = ServerConfig::default()
