@@ -1,5 +1,5 @@
-//! The thread that copies the log into the file, so that the log stays short and the writer never
-//! waits for it.
+//! The thread that copies the log into the file, so that the log stays short and the writer hardly
+//! ever waits for it.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-/// Copies every second until dropped.
+/// Copies as long as there is something to copy, until dropped.
 pub(super) struct Checkpointer {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -23,10 +23,16 @@ impl Checkpointer {
         let thread = thread::Builder::new()
             .name("rondevu-checkpoint".into())
             .spawn(move || {
-                while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    if let Err(error) = copy(&connection) {
-                        tracing::warn!(%error, "the log of the store was not copied");
-                    }
+                let mut pause = IDLE;
+                while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                    pause = match copy(&connection) {
+                        Ok(Left::Nothing) => IDLE,
+                        Ok(Left::Something) => BUSY,
+                        Err(error) => {
+                            tracing::warn!(%error, "the log of the store was not copied");
+                            IDLE
+                        }
+                    };
                 }
             })?;
         Ok(Self {
@@ -46,9 +52,26 @@ impl Drop for Checkpointer {
     }
 }
 
-/// As much as can be copied without making anybody wait.
-fn copy(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+/// Whether the writer has gone on meanwhile.
+enum Left {
+    Nothing,
+    Something,
 }
 
-const INTERVAL: Duration = Duration::from_secs(1);
+/// As much as can be copied without making anybody wait.
+fn copy(connection: &Connection) -> rusqlite::Result<Left> {
+    let (in_log, copied): (i64, i64) =
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok((row.get(1)?, row.get(2)?))
+        })?;
+    Ok(match in_log > copied {
+        true => Left::Something,
+        false => Left::Nothing,
+    })
+}
+
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The log can begin anew only when all of it has been copied, which the writer then does itself:
+/// what it finds left should take it milliseconds.
+const BUSY: Duration = Duration::from_millis(50);

@@ -118,6 +118,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than there are different statements.
 const STATEMENTS_MAX: usize = 128;
 
-/// 32 MiB of log, then the writer itself copies into the file what the checkpoints beside it have
-/// left.
-const CHECKPOINT_PAGES: u32 = 8192;
+/// 128 MiB of log, then the writer itself copies what the checkpointer has left. Under a load of
+/// thousands of requests a second this comes every few seconds.
+const CHECKPOINT_PAGES: u32 = 32_768;
