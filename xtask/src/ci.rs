@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{demo, deny, doc, lint, test, tidy};
+use crate::{demo, deny, doc, lint, openapi, test, tidy};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
@@ -32,6 +32,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "demo",
         run: demo::run,
+    },
+    Step {
+        name: "openapi",
+        run: openapi::run,
     },
 ];
 

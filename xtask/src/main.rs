@@ -11,6 +11,7 @@ mod demo;
 mod deny;
 mod doc;
 mod lint;
+mod openapi;
 mod outcome;
 mod process;
 mod test;
@@ -49,10 +50,16 @@ enum Task {
     Doc,
     /// Check licences, banned crates and sources of all dependencies with cargo-deny.
     Deny,
-    /// Measure set-up, round trip and throughput on loopback beside raw UDP.
-    Bench,
+    /// Measure on loopback: a durable channel beside raw UDP, or the signaling server under load.
+    Bench {
+        /// What to measure.
+        #[arg(value_enum, default_value = "channel")]
+        subject: bench::Subject,
+    },
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
+    /// Hold the signaling server to its OpenAPI description with schemathesis, which is installed below `target`.
+    Openapi,
     /// Run all the checks a change must pass, the quick ones first, and print how long each took.
     Ci {
         /// Go on after a failed step, to see all that is wrong in one run.
@@ -82,8 +89,9 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Lint => lint::run(),
         Task::Doc => doc::run(),
         Task::Deny => deny::run(),
-        Task::Bench => bench::run(),
+        Task::Bench { subject } => bench::run(subject),
         Task::Demo => demo::run(),
+        Task::Openapi => openapi::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
     }

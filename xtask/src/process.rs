@@ -85,6 +85,13 @@ impl Invocation {
         String::from_utf8(output.stdout).with_context(|| format!("`{self}` printed no UTF-8"))
     }
 
+    /// Runs quietly and returns what the program printed, if it exists and succeeds.
+    pub(crate) fn read_if_any(&self) -> Option<String> {
+        let output = self.command().stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then_some(text)
+    }
+
     /// Whether the program exists and succeeds; prints nothing.
     pub(crate) fn succeeds(&self) -> bool {
         let status = self

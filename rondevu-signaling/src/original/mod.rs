@@ -28,6 +28,7 @@
 //! # std::io::Result::Ok(()) }).unwrap();
 //! ```
 
+mod offers;
 mod routes;
 mod state;
 
