@@ -467,7 +467,7 @@ impl<F: Fabric> World<F> {
                         9
                     }
                     ChannelEvent::ReceiveOverflow { dropped } => {
-                        self.ledger.told_unread(uid, channel, session, dropped);
+                        self.ledger.told_overflow(uid, channel, session, dropped);
                         10
                     }
                     ChannelEvent::Lost { messages } => {

@@ -121,6 +121,19 @@ impl Ledger {
         [self.dialers.get(&session), self.acceptors.get(&session)].contains(&Some(&uid))
     }
 
+    /// A lossy receiver has made room, also at the cost of gaps that it had told.
+    pub(super) fn told_overflow(
+        &mut self,
+        uid: Uid,
+        channel: ChannelId,
+        session: SessionId,
+        n: u64,
+    ) {
+        let incoming = self.incoming.entry((uid, channel, session)).or_default();
+        incoming.discarded += n;
+        incoming.is_vague = true;
+    }
+
     /// How many sessions a dialer has begun.
     pub(super) fn sessions_of(&self, uid: Uid) -> usize {
         self.dialers
