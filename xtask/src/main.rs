@@ -13,6 +13,7 @@ mod doc;
 mod lint;
 mod outcome;
 mod process;
+mod sim;
 mod test;
 mod tidy;
 mod workspace;
@@ -51,6 +52,8 @@ enum Task {
     Deny,
     /// Measure set-up, round trip and throughput on loopback beside raw UDP.
     Bench,
+    /// Hunt for lost messages in simulated worlds, or for bugs planted to be found.
+    Sim(sim::Simulation),
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
     /// Run all the checks a change must pass, the quick ones first, and print how long each took.
@@ -83,6 +86,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Doc => doc::run(),
         Task::Deny => deny::run(),
         Task::Bench => bench::run(),
+        Task::Sim(simulation) => sim::run(&simulation),
         Task::Demo => demo::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
