@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use rondevu_core::{
-    ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkId, MessageKind, Seq,
+    ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkEvent, LinkId, MessageKind, Seq,
     SessionId, StreamId,
 };
 
@@ -72,6 +72,8 @@ pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) end: EndId,
     pub(super) blocked: VecDeque<Blocked>,
+    /// What happened while signaling had not confirmed the answer: nobody looks at it before.
+    pub(super) early: VecDeque<LinkEvent>,
     pub(super) finish_by: Option<Instant>,
 }
 
@@ -89,6 +91,7 @@ impl Link {
             id,
             end,
             blocked: VecDeque::new(),
+            early: VecDeque::new(),
             finish_by: None,
         }
     }

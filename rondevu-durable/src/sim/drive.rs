@@ -166,6 +166,13 @@ impl<F: Fabric> World<F> {
             },
             Response::Answered => {
                 conn.dialing = None;
+                let Some(link) = conn.link(link) else {
+                    return Ok(());
+                };
+                let (end, early) = (link.end, core::mem::take(&mut link.early));
+                for event in early {
+                    self.on_link_event(uid, end, event)?;
+                }
                 return Ok(());
             }
             Response::Published { .. }

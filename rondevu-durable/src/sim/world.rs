@@ -320,7 +320,7 @@ impl<F: Fabric> World<F> {
         }
     }
 
-    fn on_link_event(&mut self, uid: Uid, end: EndId, event: LinkEvent) -> Result<(), Broken> {
+    pub(super) fn on_link_event(&mut self, uid: Uid, end: EndId, event: LinkEvent) -> Result<(), Broken> {
         let link = self.conns.get(&uid).and_then(|conn| conn.link_of(end));
         let Some(link) = link else {
             return Ok(());
@@ -334,6 +334,12 @@ impl<F: Fabric> World<F> {
         let Some(conn) = self.conns.get_mut(&uid) else {
             return Ok(());
         };
+        if conn.dialing == Some(link) {
+            if let Some(link) = conn.link(link) {
+                link.early.push_back(event);
+            }
+            return Ok(());
+        }
         conn.machine.handle_link_event(link, event, self.now);
         if is_closed {
             conn.links.retain(|link| link.end != end);
