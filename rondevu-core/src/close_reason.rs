@@ -36,8 +36,12 @@ pub enum RejectReason {
     /// A newer link already carries the session. The dialer may try again with a newer generation.
     #[error("a newer link carries the session")]
     Superseded,
-    /// It does not talk to this dialer; final.
-    #[error("the peer refuses to talk to this program")]
+    /// It does not talk to this dialer; final. A proof that does not fit the link it came over looks
+    /// the same to it as one of a stranger.
+    #[error(
+        "the peer refuses to talk to this program: it does not take its key, or somebody in between, \
+         such as the signaling server, has swapped the session descriptions"
+    )]
     NotAuthorised,
     /// It does not speak the dialer's version of the protocol; final.
     #[error("the peer speaks no common version of the session protocol")]

@@ -37,6 +37,8 @@ pub struct ChannelMachine {
     fame: Fame,
     message_bytes_max: u64,
     low_threshold: usize,
+    /// What was unconfirmed when the channel closed.
+    left_over: Unconfirmed,
     events: VecDeque<ChannelEvent>,
 }
 
@@ -171,6 +173,7 @@ impl ChannelMachine {
             fame: Fame::Doubtful,
             message_bytes_max: connection.message_bytes_max,
             low_threshold: 0,
+            left_over: Unconfirmed::default(),
             events: VecDeque::new(),
         }
     }
@@ -442,6 +445,7 @@ impl ChannelMachine {
         self.sending = Sending::Finished;
         self.transition_to(DurableChannelState::Closed);
         let unconfirmed = self.outbox.clear();
+        self.left_over = unconfirmed;
         let unread = self.receiving.discarded();
         self.events.push_back(ChannelEvent::Closed {
             unconfirmed,
@@ -603,6 +607,12 @@ impl ChannelMachine {
     /// Whether the peer has shown that it knows the channel.
     pub(crate) fn is_known_to_peer(&self) -> bool {
         self.fame == Fame::KnownToPeer
+    }
+
+    /// Whether the first `messages` messages are all confirmed or dropped with an event. What a
+    /// channel had not confirmed when it closed is neither.
+    pub fn is_flushed(&self, messages: u64) -> bool {
+        self.outbox.settled() >= messages && self.left_over == Unconfirmed::default()
     }
 
     /// Whether this side can still send.

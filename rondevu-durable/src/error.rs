@@ -122,7 +122,10 @@ pub enum ConnectionFailure {
 #[non_exhaustive]
 pub enum ProofFailure {
     /// It proved no key, although one was required.
-    #[error("the peer did not prove its key")]
+    #[error(
+        "the peer did not prove its key: it has none, or somebody in between, such as the signaling \
+         server, has taken the proof out"
+    )]
     Missing,
     /// Its signature does not fit this link.
     #[error(
@@ -131,7 +134,10 @@ pub enum ProofFailure {
     )]
     Invalid,
     /// It proved another key than the one that was expected.
-    #[error("the peer proved another key than the one that was expected")]
+    #[error(
+        "the peer proved another key than the one that is known: somebody else answers under its \
+         name, or its owner has a new key; then forget the old one"
+    )]
     OtherKey,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rondevu_core::{ChannelId, Delivery, DurableChannelState, Message, Overflow};
+use rondevu_core::{ChannelId, Delivery, DurableChannelState, Instant, Message, Outcome, Overflow};
 use rondevu_durable::{ChannelEvent, ChannelMachine, SendError};
 use tokio::sync::broadcast;
 
@@ -72,15 +72,53 @@ impl DurableChannel {
     /// [`SendError::Closed`] and [`SendError::TooLarge`]; [`SendError::Full`] only with
     /// [`Overflow::Reject`]. Each gives the message back.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let mut message = message.into();
+        self.accept(message.into(), ChannelMachine::send).await
+    }
+
+    /// Hands a message to the machine, waiting for room if the policy says so.
+    async fn accept<T>(
+        &self,
+        mut message: Message,
+        send: impl Fn(&mut ChannelMachine, Message, Instant) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
         loop {
             let changed = self.0.waiters.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let overflow = self.with(|c| c.outbox().queue_limits().overflow);
-            match self.try_send(message) {
+            match self.try_accept(message, &send) {
                 Err(SendError::Full(back)) if overflow == Some(Overflow::Wait) => message = back,
                 outcome => return outcome,
+            }
+            changed.await;
+        }
+    }
+
+    fn try_accept<T>(
+        &self,
+        message: Message,
+        send: impl Fn(&mut ChannelMachine, Message, Instant) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        let shared = self.shared();
+        let now = shared.clock.now();
+        let mut core = lock(&shared.core);
+        let Some(channel) = core.machine.channel_mut(self.0.id) else {
+            return Err(SendError::Closed(message));
+        };
+        let accepted = send(channel, message, now)?;
+        drop(core);
+        shared.wake.notify_one();
+        Ok(accepted)
+    }
+
+    /// Waits until `look` finds something; `None` if the channel is gone.
+    async fn when<T>(&self, look: impl Fn(&mut ChannelMachine) -> Option<T>) -> Option<T> {
+        loop {
+            let changed = self.0.waiters.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(found) = self.with(&look)? {
+                return Some(found);
             }
             changed.await;
         }
@@ -92,17 +130,40 @@ impl DurableChannel {
     ///
     /// [`SendError`] gives the message back.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let shared = self.shared();
-        let now = shared.clock.now();
-        let message = message.into();
-        let mut core = lock(&shared.core);
-        let Some(channel) = core.machine.channel_mut(self.0.id) else {
-            return Err(SendError::Closed(message));
+        self.try_accept(message.into(), ChannelMachine::send)
+    }
+
+    /// Sends a message and waits until it is known what became of it.
+    ///
+    /// [`Outcome::Delivered`]: the peer's process has it. [`Outcome::Undelivered`]: it was dropped
+    /// before it left whole, so the peer does not have it. [`Outcome::Unknown`]: it left, and no
+    /// confirmation will come any more, or the channel is one that gives none (a lossy one, or one
+    /// to a peer without the session protocol).
+    ///
+    /// If the peer loses its memory and messages are sent again ([`SessionLoss`]), this waits for
+    /// the confirmation of the second life. Cancellation: while it waits for room nothing is sent;
+    /// afterwards the message is on its way, and only the outcome is lost.
+    ///
+    /// [`SessionLoss`]: crate::SessionLoss
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub async fn send_confirmed(&self, message: impl Into<Message>) -> Result<Outcome, SendError> {
+        let number = self
+            .accept(message.into(), ChannelMachine::send_watched)
+            .await?;
+        let watched = Watched {
+            channel: self,
+            number,
         };
-        channel.send(message, now)?;
-        drop(core);
-        shared.wake.notify_one();
-        Ok(())
+        let outcome = self.when(|channel| match channel.take_outcome(number) {
+            None if channel.state() == DurableChannelState::Closed => Some(Outcome::Unknown),
+            outcome => outcome,
+        });
+        let outcome = outcome.await.unwrap_or(Outcome::Unknown);
+        drop(watched);
+        Ok(outcome)
     }
 
     /// Receives the next message; `None` when the peer has closed the channel and everything was
@@ -149,16 +210,11 @@ impl DurableChannel {
         let Some(target) = self.with(|c| c.outbox().accepted()) else {
             return false;
         };
-        loop {
-            let changed = self.0.waiters.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            match self.with(|c| (c.outbox().settled() >= target, c.state())) {
-                Some((true, _)) => return true,
-                None | Some((_, DurableChannelState::Closed)) => return false,
-                Some(_) => changed.await,
-            }
-        }
+        let flushed = self.when(|channel| {
+            let flushed = channel.is_flushed(target);
+            (flushed || channel.state() == DurableChannelState::Closed).then_some(flushed)
+        });
+        flushed.await.unwrap_or(false)
     }
 
     /// Ends this side's direction after what was sent is delivered; the peer's `recv` then returns
@@ -173,15 +229,10 @@ impl DurableChannel {
     /// Messages that come in meanwhile can still be received by another handle.
     pub async fn close(&self) {
         self.finish();
-        loop {
-            let changed = self.0.waiters.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            match self.with(|channel| channel.state()) {
-                None | Some(DurableChannelState::Closed) => return,
-                Some(_) => changed.await,
-            }
-        }
+        let closed = |channel: &mut ChannelMachine| {
+            (channel.state() == DurableChannelState::Closed).then_some(())
+        };
+        self.when(closed).await;
     }
 
     /// The state.
@@ -214,6 +265,11 @@ impl DurableChannel {
             .unwrap_or(0)
     }
 
+    /// On a lossy channel, how many fragments are missing below the highest one that came.
+    pub fn missed_fragments(&self) -> u64 {
+        self.with(|channel| channel.missed_fragments()).unwrap_or(0)
+    }
+
     /// Sets how few unconfirmed bytes raise [`ChannelEvent::BufferedAmountLow`]. Default 0.
     pub fn set_buffered_amount_low_threshold(&self, bytes: usize) {
         self.with(|channel| channel.set_buffered_amount_low_threshold(bytes));
@@ -227,5 +283,18 @@ impl DurableChannel {
     /// The connection.
     pub fn connection(&self) -> &DurableConnection {
         &self.0.connection
+    }
+}
+
+/// Stops watching a message when nobody waits for its outcome any more.
+struct Watched<'a> {
+    channel: &'a DurableChannel,
+    number: u64,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.channel
+            .with(|channel| channel.forget_outcome(self.number));
     }
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rondevu_core::{Identity, Incarnation, ServiceName, ServiceUuid, SessionId, Username};
 use rondevu_durable::{ConnectionConfig, ConnectionMachine, RequiredProof, Seeds, Trust};
-use rondevu_signaling::{ClaimedUsername, HttpSignaling, KeyPair, Signaling, UnixMillis};
+use rondevu_signaling::{
+    ClaimedUsername, HttpSignaling, KeyPair, PublicKey, Signaling, UnixMillis,
+};
 use rondevu_transport::TransportFactory;
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
 
@@ -16,6 +18,7 @@ use crate::connection::DurableConnection;
 use crate::dial::{Dialer, Target};
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::known_keys::{KeyPolicy, KnownKeys, KnownKeysInMemory};
 use crate::service::{DurableService, ServiceOptions};
 use crate::shared::Shared;
 
@@ -29,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) signaling: Arc<dyn Signaling>,
     pub(crate) factory: Arc<dyn TransportFactory>,
     pub(crate) key_pair: Arc<KeyPair>,
+    pub(crate) key_policy: KeyPolicy,
+    pub(crate) known_keys: Arc<dyn KnownKeys>,
     pub(crate) bind: SocketAddr,
     pub(crate) config: ConnectionConfig,
     pub(crate) cable: Cable,
@@ -39,19 +44,44 @@ pub(crate) struct Inner {
 impl Inner {
     /// Who this client is, and what its peer has to prove.
     pub(crate) fn trust(&self, peer: RequiredProof) -> Trust {
-        Trust {
-            identity: Some(Arc::clone(&self.key_pair) as Arc<dyn Identity>),
-            peer,
+        let identity = match self.key_policy {
+            KeyPolicy::Off => None,
+            KeyPolicy::TrustOnFirstUse | KeyPolicy::PinnedOnly => {
+                Some(Arc::clone(&self.key_pair) as Arc<dyn Identity>)
+            }
+        };
+        Trust { identity, peer }
+    }
+
+    /// What the owner of a service has to prove.
+    fn required_proof(&self, target: &Target) -> Result<RequiredProof, Error> {
+        let username = match (target, self.key_policy) {
+            (_, KeyPolicy::Off) => return Ok(RequiredProof::Nothing),
+            (Target::Uuid(_), KeyPolicy::TrustOnFirstUse) => return Ok(RequiredProof::Nothing),
+            (Target::Uuid(_), KeyPolicy::PinnedOnly) => return Err(Error::UnnamedPeer),
+            (Target::Service { username, .. }, _) => username,
+        };
+        let known = self.known_keys.key_of(username).map_err(Error::KnownKeys)?;
+        match (known, self.key_policy) {
+            (Some(key), _) => Ok(RequiredProof::Key(*key.as_bytes())),
+            (None, KeyPolicy::PinnedOnly) => Err(Error::UnknownKey(username.clone())),
+            (None, KeyPolicy::Off | KeyPolicy::TrustOnFirstUse) => Ok(RequiredProof::Nothing),
         }
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rondevu")
+            .field("bind", &self.bind)
+            .field("key_policy", &self.key_policy)
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for Rondevu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let inner = &self.inner;
-        f.debug_struct("Rondevu")
-            .field("bind", &inner.bind)
-            .finish_non_exhaustive()
+        self.inner.fmt(f)
     }
 }
 
@@ -63,6 +93,8 @@ pub struct RondevuBuilder {
     factory: Option<Arc<dyn TransportFactory>>,
     clock: Option<Clock>,
     key_pair: Option<KeyPair>,
+    key_policy: KeyPolicy,
+    known_keys: Option<Arc<dyn KnownKeys>>,
     bind: Option<SocketAddr>,
     config: ConnectionConfig,
     cable: Cable,
@@ -95,6 +127,22 @@ impl RondevuBuilder {
     #[must_use]
     pub fn key_pair(mut self, key_pair: KeyPair) -> Self {
         self.key_pair = Some(key_pair);
+        self
+    }
+
+    /// Whom this client takes for the owner of a username. Default
+    /// [`KeyPolicy::TrustOnFirstUse`].
+    #[must_use]
+    pub fn key_policy(mut self, policy: KeyPolicy) -> Self {
+        self.key_policy = policy;
+        self
+    }
+
+    /// Where the keys of others are remembered. Default in memory, until the client is gone; use
+    /// [`KnownKeysFile`](crate::KnownKeysFile) to find out a swap in a later run too.
+    #[must_use]
+    pub fn known_keys(mut self, known_keys: Arc<dyn KnownKeys>) -> Self {
+        self.known_keys = Some(known_keys);
         self
     }
 
@@ -151,6 +199,10 @@ impl RondevuBuilder {
                 signaling,
                 factory,
                 key_pair: Arc::new(key_pair),
+                key_policy: self.key_policy,
+                known_keys: self
+                    .known_keys
+                    .unwrap_or_else(|| Arc::new(KnownKeysInMemory::default())),
                 bind: self.bind.unwrap_or(any),
                 config: self.config,
                 cable: self.cable,
@@ -242,14 +294,12 @@ impl Rondevu {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRandomness`].
+    /// [`Error::NoRandomness`]; [`Error::KnownKeys`], [`Error::UnknownKey`] and
+    /// [`Error::UnnamedPeer`] if the peer's key has to be known and is not.
     pub fn connection(&self, target: Target) -> Result<DurableConnection, Error> {
         let inner = &self.inner;
-        let machine = ConnectionMachine::dialer(
-            inner.config.clone(),
-            inner.trust(RequiredProof::Nothing),
-            seeds()?,
-        );
+        let trust = inner.trust(inner.required_proof(&target)?);
+        let machine = ConnectionMachine::dialer(inner.config.clone(), trust, seeds()?);
         let shared = Shared::new(self.next_connection(), machine, inner.clock);
         let dialer = Dialer {
             target: target.clone(),
@@ -260,7 +310,41 @@ impl Rondevu {
             clock: inner.clock,
         };
         tokio::spawn(Driver::dialing(Arc::clone(&shared), dialer).run());
-        Ok(DurableConnection::new(shared, Some(target)))
+        Ok(DurableConnection::new(
+            shared,
+            Some(target),
+            Arc::clone(inner),
+        ))
+    }
+
+    /// Remembers the key of a username, in place of another that was known: services of this name
+    /// have to prove it from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Username`], [`Error::KnownKeys`].
+    pub fn pin_key(&self, username: &str, key: PublicKey) -> Result<(), Error> {
+        let username = Username::parse(username)?;
+        let known_keys = &self.inner.known_keys;
+        known_keys
+            .remember(&username, key)
+            .map_err(Error::KnownKeys)
+    }
+
+    /// Forgets the key of a username, because its owner has a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Username`], [`Error::KnownKeys`].
+    pub fn forget_key(&self, username: &str) -> Result<(), Error> {
+        let username = Username::parse(username)?;
+        let known_keys = &self.inner.known_keys;
+        known_keys.forget(&username).map_err(Error::KnownKeys)
+    }
+
+    /// The public key of this client, which others may pin.
+    pub fn public_key(&self) -> PublicKey {
+        self.inner.key_pair.public_key()
     }
 
     pub(crate) fn next_connection(&self) -> u64 {

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState};
-use rondevu_durable::{ChannelConfig, ConnectionEvent, Role};
+use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState, Username};
+use rondevu_durable::{ChannelConfig, ConnectionEvent, Durability, Role};
+use rondevu_signaling::PublicKey;
 use tokio::sync::{broadcast, watch};
 
 use crate::channel::DurableChannel;
+use crate::client::Inner;
 use crate::dial::Target;
 use crate::error::Error;
+use crate::known_keys::KeyPolicy;
 use crate::shared::{ChannelShared, Shared, lock};
 
 /// A conversation with a peer that survives the loss of its network links.
@@ -23,6 +26,24 @@ pub struct DurableConnection(pub(crate) Arc<ConnectionHandle>);
 pub(crate) struct ConnectionHandle {
     pub(crate) shared: Arc<Shared>,
     target: Option<Target>,
+    client: Arc<Inner>,
+}
+
+/// Who the peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The username under which this side called it; `None` for a dialer, and after
+    /// [`connect_by_uuid`](crate::Rondevu::connect_by_uuid).
+    pub username: Option<Username>,
+    /// The key that it has proved on this connection; `None` if it has proved none.
+    pub public_key: Option<PublicKey>,
+}
+
+impl PeerInfo {
+    /// Whether the peer has proved a key.
+    pub fn is_proved(&self) -> bool {
+        self.public_key.is_some()
+    }
 }
 
 impl Drop for ConnectionHandle {
@@ -34,8 +55,12 @@ impl Drop for ConnectionHandle {
 }
 
 impl DurableConnection {
-    pub(crate) fn new(shared: Arc<Shared>, target: Option<Target>) -> Self {
-        Self(Arc::new(ConnectionHandle { shared, target }))
+    pub(crate) fn new(shared: Arc<Shared>, target: Option<Target>, client: Arc<Inner>) -> Self {
+        Self(Arc::new(ConnectionHandle {
+            shared,
+            target,
+            client,
+        }))
     }
 
     fn shared(&self) -> &Shared {
@@ -60,9 +85,67 @@ impl DurableConnection {
         // The sender lives as long as this handle.
         let state = states.wait_for(settled).await.map(|state| *state);
         match state {
-            Ok(DurableConnectionState::Connected) => Ok(()),
+            Ok(DurableConnectionState::Connected) => {
+                self.remember_peer();
+                Ok(())
+            }
             _ => Err(self.ending()),
         }
+    }
+
+    /// Trusts on first use.
+    fn remember_peer(&self) {
+        let client = &self.0.client;
+        let (
+            PeerInfo {
+                username: Some(username),
+                public_key: Some(key),
+            },
+            KeyPolicy::TrustOnFirstUse,
+        ) = (self.peer(), client.key_policy)
+        else {
+            return;
+        };
+        // What is known already was required, so it is the same.
+        if !matches!(client.known_keys.key_of(&username), Ok(None)) {
+            return;
+        }
+        if let Err(error) = client.known_keys.remember(&username, key) {
+            tracing::warn!(%error, "the key of a peer cannot be remembered");
+        }
+    }
+
+    /// Who the peer is.
+    pub fn peer(&self) -> PeerInfo {
+        let key = lock(&self.shared().core).machine.peer_key();
+        PeerInfo {
+            username: match &self.0.target {
+                Some(Target::Service { username, .. }) => Some(username.clone()),
+                Some(Target::Uuid(_)) | None => None,
+            },
+            public_key: key.map(PublicKey::from_bytes),
+        }
+    }
+
+    /// How the conversation survives the loss of a link, which depends on what the peer speaks;
+    /// `None` before the first link.
+    pub fn durability(&self) -> Option<Durability> {
+        lock(&self.shared().core).machine.durability()
+    }
+
+    /// Gives the link up and looks for none until [`resume`](Self::resume). Messages wait; the peer
+    /// keeps the session for its resume window. Does nothing on the side of the service.
+    pub fn pause(&self) {
+        let now = self.shared().clock.now();
+        lock(&self.shared().core).machine.pause(now);
+        self.shared().wake.notify_one();
+    }
+
+    /// Looks for a link again after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        let now = self.shared().clock.now();
+        lock(&self.shared().core).machine.resume(now);
+        self.shared().wake.notify_one();
     }
 
     /// Why the connection ended.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rondevu_core::{ServiceNameError, UsernameError};
+use rondevu_core::{ServiceNameError, Username, UsernameError};
 use rondevu_durable::{ChannelError, ConnectionClosed, ConnectionFailure};
 use rondevu_signaling::SignalingError;
 use rondevu_transport::TransportError;
@@ -41,6 +41,18 @@ pub enum Error {
     /// The connection was closed.
     #[error(transparent)]
     Closed(ConnectionClosed),
+    /// The store of known keys cannot be used.
+    #[error("the known keys cannot be read")]
+    KnownKeys(#[source] io::Error),
+    /// Only known keys are trusted, and none is known for this username.
+    #[error(
+        "no key is known for {0}, and only known keys are trusted: pin its key first, or allow trust \
+         on first use"
+    )]
+    UnknownKey(Username),
+    /// Only known keys are trusted, and a uuid names nobody whose key could be known.
+    #[error("only known keys are trusted: connect by username and service name, not by uuid")]
+    UnnamedPeer,
     /// The service was stopped.
     #[error("the service was stopped")]
     Stopped,

@@ -312,7 +312,11 @@ impl Host {
             registry.end(session);
             let _ = events.send(DurableServiceEvent::Disconnection { connection });
         });
-        permit.send(DurableConnection::new(shared, None));
+        permit.send(DurableConnection::new(
+            shared,
+            None,
+            Arc::clone(&self.client.inner),
+        ));
     }
 }
 

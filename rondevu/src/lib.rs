@@ -34,6 +34,7 @@ mod dial;
 mod driver;
 mod error;
 mod greeting;
+mod known_keys;
 mod link;
 mod service;
 mod service_driver;
@@ -43,15 +44,16 @@ mod sockets;
 pub use cable::Cable;
 pub use channel::DurableChannel;
 pub use client::{Rondevu, RondevuBuilder};
-pub use connection::DurableConnection;
+pub use connection::{DurableConnection, PeerInfo};
 pub use dial::Target;
 pub use error::Error;
+pub use known_keys::{KeyPolicy, KnownKeys, KnownKeysFile, KnownKeysInMemory};
 pub use service::{DurableService, DurableServiceEvent, ServiceInfo, ServiceOptions};
 
 pub use rondevu_core as core;
 pub use rondevu_core::{
-    BackoffPolicy, Delivery, DurableChannelState, DurableConnectionState, Message, Overflow,
-    QueueLimits, ServiceName, ServiceUuid, Username,
+    BackoffPolicy, Delivery, DurableChannelState, DurableConnectionState, Message, Outcome,
+    Overflow, QueueLimits, Reliability, ServiceName, ServiceUuid, Username, frame::ChannelOptions,
 };
 pub use rondevu_durable::{
     ChannelConfig, ChannelEvent, ConnectionClosed, ConnectionConfig, ConnectionEvent,

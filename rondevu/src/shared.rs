@@ -96,6 +96,8 @@ impl Shared {
         }
         while let Some(id) = core.machine.poll_touched() {
             let Some(shared) = core.channels.get(&id) else {
+                // Its last handle is gone.
+                core.machine.forget_channel(id);
                 continue;
             };
             if let Some(channel) = core.machine.channel_mut(id) {

@@ -170,7 +170,10 @@ impl ConnectionMachine {
         // The news of a channel that has closed may still be on its way to the peer: twice as many
         // as it was told are too many in any case.
         let max = self.config.channels_max.saturating_mul(2);
-        if self.open_channels(Opener::Peer) >= max
+        // So are closed ones that the application has not looked at.
+        let held = self.channels.keys().filter(|id| !self.is_own(**id));
+        if held.count() >= max.saturating_mul(2)
+            || self.open_channels(Opener::Peer) >= max
             || self.seen.sparse_len() >= max
             || label.len() > LABEL_LEN_MAX
         {

@@ -217,7 +217,7 @@ fn a_last_acknowledgement_for_a_closed_channel_costs_nothing() {
     assert!(pair.deliver_to_dialer(link));
     pair.pump();
     pair.wait(Duration::from_secs(1));
-    let closed = rondevu_core::DurableChannelState::Closed;
+    let closed = DurableChannelState::Closed;
     assert_eq!(pair.dialer.channel(chat).unwrap().state(), closed);
     assert_eq!(pair.dialer.state(), State::Connected);
     assert_eq!(pair.dialer.generation(), Generation(1));
@@ -238,7 +238,7 @@ fn a_channel_whose_last_confirmation_was_lost_does_no_harm_to_the_next_link() {
     pair.pump();
     while pair.deliver_to_acceptor(link) {}
     pair.pump();
-    let closed = rondevu_core::DurableChannelState::Closed;
+    let closed = DurableChannelState::Closed;
     let acceptor = pair.acceptor.as_ref().unwrap();
     assert_eq!(acceptor.channel(chat).unwrap().state(), closed);
     assert_ne!(pair.dialer.channel(chat).unwrap().state(), closed);
@@ -258,7 +258,7 @@ fn closing_the_connection_leaves_what_closed_channels_hold() {
     pair.settle_without_reading();
     let now = pair.now;
     let acceptor = pair.acceptor.as_mut().unwrap();
-    let closed = rondevu_core::DurableChannelState::Closed;
+    let closed = DurableChannelState::Closed;
     assert_eq!(acceptor.channel(chat).unwrap().state(), closed);
     acceptor.close(now);
     let unread = acceptor.channel_mut(chat).unwrap().recv();
@@ -296,14 +296,14 @@ fn the_end_of_a_lossy_channel_may_overtake_its_stream() {
     ControlFrame::Finish { channel: wire }.encode(&mut payload);
     let end = LinkEvent::StreamMessage {
         stream: CONTROL,
-        kind: rondevu_core::MessageKind::Binary,
+        kind: MessageKind::Binary,
         payload: payload.into(),
     };
     let opened = LinkEvent::StreamOpened {
         stream: StreamId(9),
-        options: rondevu_core::StreamOptions {
+        options: StreamOptions {
             reliability: Reliability::MaxRetransmits(0),
-            ..rondevu_core::StreamOptions::reliable(
+            ..StreamOptions::reliable(
                 "news",
                 rondevu_core::frame::channel_protocol(wire),
             )

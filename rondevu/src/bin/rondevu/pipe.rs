@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rondevu::{
     ChannelConfig, ConnectionConfig, ConnectionEvent, Delivery, DurableChannel, DurableConnection,
-    HalfOpen, QueueLimits, Rondevu, RondevuBuilder, ServiceName, ServiceOptions, Username,
+    HalfOpen, KeyPolicy, PublicKey, QueueLimits, Rondevu, RondevuBuilder, ServiceName,
+    ServiceOptions, Username,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -26,6 +27,10 @@ pub(crate) struct PipeArgs {
     /// The key file for --listen; made if it is missing.
     #[arg(long, value_name = "FILE", requires = "listen")]
     key: Option<PathBuf>,
+    /// The public key that the other end must prove, in base64, as `rondevu claim` shows it.
+    /// Without it the key of the first time is remembered and required from then on.
+    #[arg(long, value_name = "KEY", conflicts_with = "listen")]
+    peer_key: Option<PublicKey>,
     #[command(flatten)]
     network: Network,
 }
@@ -60,17 +65,24 @@ pub(crate) async fn run(args: PipeArgs) -> Result<ExitCode> {
         args.address.service.as_str(),
     );
     if !args.listen {
-        let connection = builder
-            .build()?
-            .connect(username, service)
-            .await
-            .with_context(|| {
-                format!(
-                    "cannot connect to {username}/{service} through {}",
-                    args.network.server
-                )
-            })?;
-        eprintln!("connected to {username}/{service}");
+        let client = match args.peer_key {
+            Some(key) => {
+                let client = builder.key_policy(KeyPolicy::PinnedOnly).build()?;
+                client.pin_key(username, key)?;
+                client
+            }
+            None => builder.known_keys(key_store::known_keys()).build()?,
+        };
+        let connection = client.connect(username, service).await.with_context(|| {
+            format!(
+                "cannot connect to {username}/{service} through {}",
+                args.network.server
+            )
+        })?;
+        match connection.peer().public_key {
+            Some(key) => eprintln!("connected to {username}/{service}, key {key}"),
+            None => eprintln!("connected to {username}/{service}, which proved no key"),
+        }
         let channel = connection.create_channel("pipe", &channel_config())?;
         return join(connection, channel).await;
     }

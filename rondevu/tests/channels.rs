@@ -1,0 +1,251 @@
+//! Kinds of channels and what becomes of single messages, over real WebRTC on loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something unexpected happens"
+)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rondevu::signaling::MemorySignaling;
+use rondevu::{
+    Cable, ChannelConfig, ChannelEvent, ChannelOptions, ConnectionConfig, Durability,
+    DurableConnection, DurableConnectionState, DurableService, Message, Outcome, Reliability,
+    Rondevu, ServiceOptions, SessionLimits,
+};
+
+const SERVICE: &str = "com.example.kinds@1.0.0";
+
+struct Meeting {
+    service: DurableService,
+    cable: Cable,
+    bob: Rondevu,
+}
+
+async fn meeting(options: ServiceOptions) -> Meeting {
+    let signaling = MemorySignaling::new();
+    let cable = Cable::new();
+    let client = |cable: &Cable| {
+        Rondevu::builder()
+            .signaling(Arc::new(signaling.peer()))
+            .bind("127.0.0.1:0".parse().unwrap())
+            .connection(ConnectionConfig {
+                close_timeout: Duration::from_millis(100),
+                ..ConnectionConfig::default()
+            })
+            .cable(cable.clone())
+            .build()
+            .unwrap()
+    };
+    let alice = client(&Cable::new());
+    let service = alice.expose_service("alice", SERVICE, options).unwrap();
+    service.start().await.unwrap();
+    Meeting {
+        service,
+        bob: client(&cable),
+        cable,
+    }
+}
+
+impl Meeting {
+    async fn connect(&self) -> (DurableConnection, DurableConnection) {
+        let dialed = self.bob.connect("alice", SERVICE).await.unwrap();
+        (dialed, self.service.accept().await.unwrap())
+    }
+}
+
+fn kind(ordered: bool, reliability: Reliability) -> ChannelConfig {
+    ChannelConfig {
+        options: ChannelOptions {
+            ordered,
+            reliability,
+        },
+        ..ChannelConfig::default()
+    }
+}
+
+#[tokio::test]
+async fn an_unordered_channel_delivers_each_message_once_across_a_cut() {
+    let meeting = meeting(ServiceOptions::default()).await;
+    let (dialed, accepted) = meeting.connect().await;
+    assert_eq!(dialed.durability(), Some(Durability::Session));
+    let config = kind(false, Reliability::Reliable);
+    let sending = dialed.create_channel("any order", &config).unwrap();
+    let numbered = |n: u32| n.to_be_bytes().repeat(6000);
+    let (sender, cable) = (sending.clone(), meeting.cable.clone());
+    tokio::spawn(async move {
+        for n in 0..600u32 {
+            if n == 200 {
+                cable.cut();
+                let cable = cable.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(700)).await;
+                    cable.heal();
+                });
+            }
+            sender.send(numbered(n)).await.unwrap();
+        }
+        sender.finish();
+    });
+    let receiving = accepted.incoming_channel().await.unwrap();
+    let mut got = BTreeSet::new();
+    while let Some(message) = receiving.recv().await {
+        let bytes = message.into_bytes();
+        let n = u32::from_be_bytes(bytes[..4].try_into().unwrap());
+        assert_eq!(bytes, numbered(n));
+        assert!(got.insert(n), "{n} came twice");
+    }
+    assert_eq!(got.len(), 600);
+}
+
+#[tokio::test]
+async fn a_lossy_channel_carries_messages_and_closes_on_both_sides() {
+    let meeting = meeting(ServiceOptions::default()).await;
+    let (dialed, accepted) = meeting.connect().await;
+    let config = kind(false, Reliability::MaxRetransmits(0));
+    let sending = dialed.create_channel("positions", &config).unwrap();
+    sending.send("x=1").await.unwrap();
+    let receiving = accepted.incoming_channel().await.unwrap();
+    assert_eq!(receiving.recv().await, Some(Message::from("x=1")));
+    assert_eq!(
+        sending.send_confirmed("x=2").await.unwrap(),
+        Outcome::Unknown
+    );
+    sending.close().await;
+    receiving.close().await;
+}
+
+#[tokio::test]
+async fn a_confirmed_message_is_in_the_peers_memory() {
+    let meeting = meeting(ServiceOptions::default()).await;
+    let (dialed, accepted) = meeting.connect().await;
+    let channel = dialed
+        .create_channel("confirmed", &ChannelConfig::default())
+        .unwrap();
+    assert_eq!(
+        channel.send_confirmed("one").await.unwrap(),
+        Outcome::Delivered
+    );
+    let receiving = accepted.incoming_channel().await.unwrap();
+    assert_eq!(receiving.recv().await, Some(Message::from("one")));
+
+    dialed.pause();
+    let waiting = tokio::spawn(async move { channel.send_confirmed("two").await });
+    tokio::task::yield_now().await;
+    dialed.close().await;
+    assert_eq!(waiting.await.unwrap().unwrap(), Outcome::Undelivered);
+}
+
+#[tokio::test]
+async fn a_paused_connection_waits_and_resumes_with_what_was_sent_meanwhile() {
+    let meeting = meeting(ServiceOptions::default()).await;
+    let (dialed, accepted) = meeting.connect().await;
+    let channel = dialed
+        .create_channel("pause", &ChannelConfig::default())
+        .unwrap();
+    dialed.pause();
+    let mut states = accepted.watch_state();
+    states
+        .wait_for(|state| *state == DurableConnectionState::Disconnected)
+        .await
+        .unwrap();
+    channel.send("meanwhile").await.unwrap();
+    dialed.resume();
+    let receiving = accepted.incoming_channel().await.unwrap();
+    assert_eq!(receiving.recv().await, Some(Message::from("meanwhile")));
+}
+
+#[tokio::test]
+async fn the_session_that_waits_for_longest_makes_room_for_others() {
+    let options = ServiceOptions {
+        sessions: SessionLimits {
+            detached_max: 1,
+            ..SessionLimits::default()
+        },
+        ..ServiceOptions::default()
+    };
+    let meeting = meeting(options).await;
+    let (first, first_accepted) = meeting.connect().await;
+    let (second, second_accepted) = meeting.connect().await;
+    first.pause();
+    first_accepted
+        .watch_state()
+        .wait_for(|state| *state == DurableConnectionState::Disconnected)
+        .await
+        .unwrap();
+    second.pause();
+    let reason = first_accepted.closed().await.to_string();
+    assert!(reason.contains("make room"), "{reason}");
+    assert_eq!(
+        second_accepted.state(),
+        DurableConnectionState::Disconnected
+    );
+    assert_eq!(meeting.service.active_connections(), 1);
+}
+
+#[tokio::test]
+async fn more_channels_than_a_link_has_streams_come_and_go_on_one_link() {
+    let meeting = meeting(ServiceOptions::default()).await;
+    let (dialed, accepted) = meeting.connect().await;
+    tokio::spawn(async move {
+        while let Some(channel) = accepted.incoming_channel().await {
+            while let Some(message) = channel.recv().await {
+                channel.send(message).await.unwrap();
+            }
+        }
+    });
+    let mut events = dialed.events();
+    for n in 0..400 {
+        let channel = dialed
+            .create_channel("again", &ChannelConfig::default())
+            .unwrap();
+        let text = format!("message {n}");
+        channel.send(text.as_str()).await.unwrap();
+        assert_eq!(channel.recv().await, Some(Message::from(text)));
+        channel.close().await;
+    }
+    while let Ok(event) = events.try_recv() {
+        let lost = matches!(event, rondevu::ConnectionEvent::Disconnected);
+        assert!(!lost, "the link was replaced");
+    }
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_peer_takes_is_reported_on_both_sides() {
+    let signaling = MemorySignaling::new();
+    let client = |message_bytes_max| {
+        Rondevu::builder()
+            .signaling(Arc::new(signaling.peer()))
+            .bind("127.0.0.1:0".parse().unwrap())
+            .connection(ConnectionConfig {
+                message_bytes_max,
+                ..ConnectionConfig::default()
+            })
+            .build()
+            .unwrap()
+    };
+    let service = client(100)
+        .expose_service("alice", SERVICE, ServiceOptions::default())
+        .unwrap();
+    service.start().await.unwrap();
+    let bob = client(1 << 20);
+    let target = rondevu::Target::Service {
+        username: "alice".parse().unwrap(),
+        service: SERVICE.parse().unwrap(),
+    };
+    let connection = bob.connection(target).unwrap();
+    let channel = connection
+        .create_channel("large", &ChannelConfig::default())
+        .unwrap();
+    let mut events = channel.events();
+    channel.send(vec![0; 5000]).await.unwrap();
+    channel.send("small").await.unwrap();
+    connection.connect().await.unwrap();
+    let accepted = service.accept().await.unwrap();
+    let receiving = accepted.incoming_channel().await.unwrap();
+    assert_eq!(receiving.recv().await, Some(Message::from("small")));
+    let refused = ChannelEvent::Refused { dropped: 1 };
+    while events.recv().await.unwrap() != refused {}
+}
