@@ -303,10 +303,7 @@ fn the_end_of_a_lossy_channel_may_overtake_its_stream() {
         stream: StreamId(9),
         options: StreamOptions {
             reliability: Reliability::MaxRetransmits(0),
-            ..StreamOptions::reliable(
-                "news",
-                rondevu_core::frame::channel_protocol(wire),
-            )
+            ..StreamOptions::reliable("news", rondevu_core::frame::channel_protocol(wire))
         },
         by: rondevu_core::OpenedBy::Remote,
     };

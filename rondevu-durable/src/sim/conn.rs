@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use rondevu_core::{
-    ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkEvent, LinkId, MessageKind, Seq,
-    SessionId, StreamId,
+    ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkEvent, LinkId,
+    MessageKind, Seq, SessionId, StreamId,
 };
 
 use super::fabric::{EndId, Node};

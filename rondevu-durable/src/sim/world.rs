@@ -320,7 +320,12 @@ impl<F: Fabric> World<F> {
         }
     }
 
-    pub(super) fn on_link_event(&mut self, uid: Uid, end: EndId, event: LinkEvent) -> Result<(), Broken> {
+    pub(super) fn on_link_event(
+        &mut self,
+        uid: Uid,
+        end: EndId,
+        event: LinkEvent,
+    ) -> Result<(), Broken> {
         let link = self.conns.get(&uid).and_then(|conn| conn.link_of(end));
         let Some(link) = link else {
             return Ok(());

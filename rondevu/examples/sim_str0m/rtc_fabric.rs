@@ -82,7 +82,8 @@ impl RtcFabric {
         self.next_end += 1;
         let dialer = match node {
             Node::Service => {
-                self.router.register(id, transport.local_username_fragment());
+                self.router
+                    .register(id, transport.local_username_fragment());
                 0
             }
             Node::Dialer(dialer) => {
@@ -170,7 +171,12 @@ impl RtcFabric {
     fn dig(&mut self, dialer: u8) {
         let (to_service, to_dialer) = self.holes[dialer as usize];
         let mine = |end: &&End| end.node == Node::Dialer(dialer) && !end.over;
-        let addresses: Vec<_> = self.ends.values().filter(mine).map(|end| end.address).collect();
+        let addresses: Vec<_> = self
+            .ends
+            .values()
+            .filter(mine)
+            .map(|end| end.address)
+            .collect();
         for address in addresses {
             if to_service {
                 self.network.cut(address, service_address());
@@ -196,7 +202,12 @@ impl RtcFabric {
         let received = datagram.as_received();
         let ids: Vec<EndId> = match node {
             Node::Service => self.router.route(received).into_iter().collect(),
-            Node::Dialer(_) => self.addresses.get(&datagram.destination).copied().into_iter().collect(),
+            Node::Dialer(_) => self
+                .addresses
+                .get(&datagram.destination)
+                .copied()
+                .into_iter()
+                .collect(),
         };
         for id in ids {
             if let Some(end) = self.ends.get_mut(&id).filter(|end| !end.over) {
@@ -266,8 +277,12 @@ impl RtcFabric {
 
     fn close_random_stream(&mut self, dialer: u8, now: Instant) {
         let ends = self.ends_of(dialer);
-        let Some(id) = ends.last().copied() else { return };
-        let Some(end) = self.ends.get_mut(&id) else { return };
+        let Some(id) = ends.last().copied() else {
+            return;
+        };
+        let Some(end) = self.ends.get_mut(&id) else {
+            return;
+        };
         let streams: Vec<StreamId> = end.open.iter().copied().collect();
         let Some(stream) = streams.get(self.rng.usize(..streams.len().max(1))) else {
             return;
@@ -310,7 +325,9 @@ impl Fabric for RtcFabric {
 
     fn offer(&mut self, stream: StreamOptions, now: Instant) -> Option<(EndId, StreamId)> {
         let address = service_address();
-        let offered = factory(Node::Service).create_offer(&[address], stream, now).ok()?;
+        let offered = factory(Node::Service)
+            .create_offer(&[address], stream, now)
+            .ok()?;
         let id = self.add(Node::Service, address, offered.transport);
         self.descriptions.insert(id, offered.description);
         Some((id, offered.stream))
@@ -321,7 +338,9 @@ impl Fabric for RtcFabric {
         let offer_text = self.descriptions.get(&offer.0)?;
         self.next_port = self.next_port.wrapping_add(1).max(5000);
         let address = SocketAddr::from(([10, 1, dialer, 1], self.next_port));
-        let answered = factory(node).create_answer(offer_text, &[address], now).ok()?;
+        let answered = factory(node)
+            .create_answer(offer_text, &[address], now)
+            .ok()?;
         let id = self.add(node, address, answered.transport);
         self.descriptions.insert(id, answered.description);
         if let Some(end) = self.ends.get_mut(&id) {
