@@ -494,4 +494,4 @@ fn options(kind: Kind) -> ChannelOptions {
 }
 
 /// The most fragments that a message is cut into.
-const FRAGMENTS_MAX: usize = 40;
+pub(super) const FRAGMENTS_MAX: usize = 40;

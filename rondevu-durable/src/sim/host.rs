@@ -190,8 +190,10 @@ impl<F: Fabric> World<F> {
                 self.note_end(end, Owner::Offer);
             }
             ServiceAction::DropOffer { offer } => {
-                let dropped = host.offers.extract_if(.., |_, (key, _)| *key == offer);
-                for (end, _) in dropped {
+                let is_it = |(_, (key, _)): &(&EndId, &(OfferKey, StreamId))| *key == offer;
+                let end = host.offers.iter().find(is_it).map(|(end, _)| *end);
+                if let Some(end) = end {
+                    host.offers.remove(&end);
                     self.fabric.close(end, now);
                 }
             }

@@ -17,14 +17,20 @@ enum Fate {
     Caught { seed: u64, law: String },
     /// Not found in so many seeds.
     Survived { seeds: String },
+    /// The change does not compile.
+    NotBuilt { error: String },
 }
 
 /// Plants each bug alone, and prints a table of what found it. Fails when one is not found.
 pub(crate) fn run(mutants: &[&Mutant], seconds: u64, threads: u64) -> Result<()> {
     let garden = Garden::lay_out()?;
     // Without a bug nothing may be found, or what is found later means nothing.
-    if let Fate::Caught { seed, law } = garden.hunt(5, threads)? {
-        bail!("the unchanged sources already fail: seed {seed} breaks `{law}`");
+    match garden.hunt(5, threads)? {
+        Fate::Survived { .. } => {}
+        Fate::Caught { seed, law } => {
+            bail!("the unchanged sources already fail: seed {seed} breaks `{law}`")
+        }
+        Fate::NotBuilt { error } => bail!("the simulator does not compile: {error}"),
     }
     let mut survivors = Vec::new();
     println!(
@@ -44,6 +50,13 @@ pub(crate) fn run(mutants: &[&Mutant], seconds: u64, threads: u64) -> Result<()>
             Fate::Survived { seeds } => {
                 println!(
                     "{:<48}{:>10}{took:>6} s  SURVIVED {seeds}",
+                    mutant.name, "-"
+                );
+                survivors.push(mutant.name);
+            }
+            Fate::NotBuilt { error } => {
+                println!(
+                    "{:<48}{:>10}{took:>6} s  NOT BUILT: {error}",
                     mutant.name, "-"
                 );
                 survivors.push(mutant.name);
@@ -155,10 +168,13 @@ fn read_fate(output: &Output) -> Result<Fate> {
         (None, Some(ran)) => Ok(Fate::Survived {
             seeds: ran.to_owned(),
         }),
-        (None, None) => bail!(
-            "the simulator was not built or did not run: {}",
-            String::from_utf8_lossy(&output.stderr)
-        ),
+        (None, None) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let error = text.lines().find(|line| line.starts_with("error"));
+            Ok(Fate::NotBuilt {
+                error: error.unwrap_or("it says nothing").to_owned(),
+            })
+        }
     }
 }
 
