@@ -32,9 +32,9 @@ pub(crate) struct Simulation {
     /// Plant bugs, one after another, and show that each is found.
     #[arg(long)]
     mutants: bool,
-    /// Only the bugs whose name contains this.
+    /// Only the bugs whose name contains this; may be given several times.
     #[arg(long, requires = "mutants")]
-    only: Option<String>,
+    only: Vec<String>,
 }
 
 /// What carries the links of a simulated world.
@@ -50,8 +50,8 @@ enum Fabric {
 pub(crate) fn run(simulation: &Simulation) -> Result<Outcome> {
     if simulation.mutants {
         let chosen = |mutant: &&mutants::Mutant| {
-            let only = simulation.only.as_deref();
-            only.is_none_or(|part| mutant.name.contains(part))
+            let mut only = simulation.only.iter();
+            simulation.only.is_empty() || only.any(|part| mutant.name.contains(part.as_str()))
         };
         let chosen: Vec<_> = mutants::MUTANTS.iter().filter(chosen).collect();
         let seconds = simulation.seconds.unwrap_or(MUTANT_SECONDS);

@@ -386,6 +386,9 @@ impl<F: Fabric> World<F> {
             return Ok(Effect::Nothing);
         }
         self.asleep.insert(node, until);
+        for conn in self.conns.values_mut() {
+            conn.up_since = None;
+        }
         self.fabric.fall_asleep(node);
         Ok(Effect::Done)
     }

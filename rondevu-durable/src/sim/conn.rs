@@ -46,6 +46,8 @@ pub(super) struct Conn {
     pub(super) is_closing: bool,
     /// The number after the highest that was handed to a link.
     pub(super) numbered: BTreeMap<ChannelId, Seq>,
+    /// Since when it is connected, if nobody has slept meanwhile.
+    pub(super) up_since: Option<Instant>,
     /// How many links have carried the session, all sessions together.
     pub(super) attaches: u64,
 }
@@ -118,6 +120,7 @@ impl Conn {
             discarding: BTreeSet::new(),
             is_closing: false,
             numbered: BTreeMap::new(),
+            up_since: None,
             attaches: 0,
         }
     }

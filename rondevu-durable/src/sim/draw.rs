@@ -35,7 +35,7 @@ impl Op {
 /// How often each operation is drawn, in the order of [`Op::NAMES`].
 const WEIGHTS: [u32; 26] = [
     24, 20, 5, 34, 6, // wait, step, open, send, read
-    3, 3, 2, 2, 2, 1, 1, 2, 14, 2, 5, 4, 1, 2, 3, 3, 2, 1, 3, // up to calm
+    3, 3, 4, 2, 2, 1, 1, 2, 16, 2, 5, 4, 1, 2, 3, 3, 2, 1, 3, // up to calm
     1, 2,
 ];
 

@@ -108,6 +108,11 @@ impl<F: Fabric> World<F> {
             }
             Action::AbandonLink { link } => {
                 if conn.dialing == Some(link) {
+                    if let Some(end) = conn.link(link).map(|link| link.end) {
+                        // Nobody has looked at it, so nobody hears of its end.
+                        conn.links.retain(|link| link.end != end);
+                        self.fabric.close(end, now);
+                    }
                     conn.dialing = None;
                     let attempt = Asker::Attempt { conn: uid, link };
                     self.signaling.withdraw(attempt);

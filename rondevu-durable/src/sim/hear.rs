@@ -1,12 +1,16 @@
 //! What an application hears and takes, and whether that is true.
 
-use rondevu_core::{ByeReason, ChannelId, Delivery, DurableChannelState, MessageKind, Unconfirmed};
+use core::time::Duration;
+use rondevu_core::{
+    ByeReason, ChannelId, Delivery, DurableChannelState, DurableConnectionState, MessageKind,
+    Unconfirmed,
+};
 
 use super::conn::{Ended, Reading};
 use super::coverage::{Situation, Table};
 use super::fabric::Fabric;
 use super::world::{Broken, Uid, World, broken, note};
-use crate::{ChannelEvent, ConnectionClosed, ConnectionEvent, ConnectionFailure};
+use crate::{ChannelEvent, ConnectionClosed, ConnectionEvent, ConnectionFailure, SessionLoss};
 
 impl<F: Fabric> World<F> {
     pub(super) fn hear(&mut self, uid: Uid) -> Result<(), Broken> {
@@ -90,6 +94,9 @@ impl<F: Fabric> World<F> {
                     return broken("events tell the state", how);
                 }
                 conn.told_state = *to;
+                if *to == DurableConnectionState::Connected {
+                    conn.up_since = Some(self.now);
+                }
                 self.coverage
                     .count(Table::ConnectionStates, *from as usize, *to as usize);
                 0
@@ -98,7 +105,16 @@ impl<F: Fabric> World<F> {
                 conn.attaches += 1;
                 1
             }
-            ConnectionEvent::Reconnecting { .. } => 2,
+            ConnectionEvent::Reconnecting { attempt, .. } => {
+                let config = &self.setup.dialer;
+                let settled = config.stable_after + config.liveness.heartbeat * 2 + SETTLING;
+                let up = conn.up_since.take().map(|since| self.now - since);
+                if up.is_some_and(|up| up > settled) && *attempt != 1 {
+                    let how = format!("c{uid} was up for {up:?} and makes attempt {attempt}");
+                    return broken("stable links count anew", how);
+                }
+                2
+            }
             ConnectionEvent::Disconnected => 3,
             ConnectionEvent::IncomingChannel { channel } => {
                 conn.channel_states.remove(channel);
@@ -106,7 +122,7 @@ impl<F: Fabric> World<F> {
             }
             ConnectionEvent::SessionReset { unconfirmed } => {
                 let unconfirmed = *unconfirmed;
-                self.on_session_reset(uid, unconfirmed)?;
+                self.on_session_reset(uid, unconfirmed, closing)?;
                 5
             }
             ConnectionEvent::ProtocolViolation(violation) => {
@@ -142,6 +158,13 @@ impl<F: Fabric> World<F> {
                 unconfirmed,
             } => {
                 conn.ended = Some(Ended::Closed(*reason));
+                let is_clean = *unconfirmed == Unconfirmed::default();
+                if *reason == ConnectionClosed::Local && !is_clean {
+                    return broken(
+                        "counts",
+                        format!("c{uid} says that all is confirmed: {event:?}"),
+                    );
+                }
                 if *unconfirmed != closing && !has_reset {
                     return broken(
                         "counts",
@@ -271,7 +294,12 @@ impl<F: Fabric> World<F> {
     }
 
     /// The dialer has begun a new session.
-    fn on_session_reset(&mut self, uid: Uid, told: Unconfirmed) -> Result<(), Broken> {
+    fn on_session_reset(
+        &mut self,
+        uid: Uid,
+        told: Unconfirmed,
+        closing: Unconfirmed,
+    ) -> Result<(), Broken> {
         // What is ready now came in the old session.
         self.take_all(uid)?;
         let Some(conn) = self.conns.get_mut(&uid) else {
@@ -290,12 +318,21 @@ impl<F: Fabric> World<F> {
             if channel.state() == DurableChannelState::Closed {
                 continue;
             }
-            let count = channel.outbox().unconfirmed().undelivered;
+            // Some may have been sent again already.
+            let unconfirmed = channel.outbox().unconfirmed();
+            let count = unconfirmed.undelivered + unconfirmed.maybe_delivered;
             waiting += count;
             self.ledger.reset(uid, channel.id(), session, count);
         }
         let total = told.undelivered + told.maybe_delivered;
-        if waiting > total {
+        let closed = closing.undelivered + closing.maybe_delivered;
+        let ages = self.setup.dialer.incoming_channel.queue.age_max.is_some();
+        let is_right = match self.setup.dialer.session_loss {
+            // What is old may have expired in the same turn.
+            SessionLoss::Resend => waiting <= total && (ages || total <= waiting + closed),
+            SessionLoss::Drop => waiting == 0,
+        };
+        if !is_right {
             return broken(
                 "counts",
                 format!("c{uid} resends {waiting}, but told of {told:?}"),
@@ -362,3 +399,6 @@ fn ending_row(reason: ConnectionClosed) -> usize {
         ConnectionClosed::SessionEvicted => 9,
     }
 }
+
+/// Beside two heartbeats, what the acknowledgement that makes a link stable may take.
+const SETTLING: Duration = Duration::from_secs(5);

@@ -461,6 +461,16 @@ impl<F: Fabric> World<F> {
             note!(self, "c{uid} has to make room");
             self.turn(uid)?;
         }
+        let waiting = self
+            .host
+            .as_ref()
+            .map_or(0, |host| host.table.detached_len());
+        if waiting > self.setup.sessions.detached_max {
+            return broken(
+                "bounds",
+                format!("{waiting} sessions wait for their dialers"),
+            );
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use core::time::Duration;
 use rondevu_core::frame::Hello;
-use rondevu_core::{Incarnation, Instant, LinkEvent, SessionId, StreamId};
+use rondevu_core::{DurableConnectionState, Incarnation, Instant, LinkEvent, SessionId, StreamId};
 
 use super::Setup;
 use super::conn::Conn;
@@ -345,7 +345,14 @@ impl<F: Fabric> World<F> {
             }
             return Ok(());
         }
+        let is_message = matches!(event, LinkEvent::StreamMessage { .. });
         conn.machine.handle_link_event(link, event, self.now);
+        let state = conn.machine.state();
+        let lives = conn.machine.live_link() == Some(link) && !state.is_final();
+        if is_message && lives && state != DurableConnectionState::Connected {
+            let how = format!("c{uid} hears its peer and is {state}");
+            return broken("who hears is connected", how);
+        }
         if is_closed {
             conn.links.retain(|link| link.end != end);
         }

@@ -182,12 +182,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "        if self.generation == Generation::NONE {\n            self.generation = FIRST_GENERATION;\n        }",
     },
     Mutant {
-        name: "another life of the peer is taken for the same",
-        file: ACCEPTOR,
-        find: "        if hello.peer_incarnation.is_some() {",
-        replace: "        if false {",
-    },
-    Mutant {
         name: "the old link is still read after a new one is there",
         file: ACCEPTOR,
         find: "            self.abandon(old.id);\n        }\n        self.detach_all();",
@@ -237,12 +231,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "        self.abandon_attempt(&attempt);\n        let _ = now;",
     },
     Mutant {
-        name: "two attempts race",
-        file: DUTIES,
-        find: "            && at <= now\n            && self.attempt.is_none()",
-        replace: "            && at <= now",
-    },
-    Mutant {
         name: "a stable link does not reset the count",
         file: RECONNECTOR,
         find: "            self.link = Link::Stable;\n            self.attempts = 0;",
@@ -286,10 +274,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "        self.failed(retry, now);",
     },
     Mutant {
-        name: "a session that ended still takes room",
+        name: "too many sessions wait",
         file: TABLE,
-        find: "            self.set(session, Presence::Leaving);\n            self.sessions.remove(&session);",
-        replace: "            let _ = session;",
+        find: "        let too_many = self.waiting.len() > self.limits.detached_max;",
+        replace: "        let too_many = self.waiting.len() > self.limits.detached_max + 1;",
     },
 ];
 
