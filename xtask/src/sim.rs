@@ -20,9 +20,6 @@ pub(crate) struct Simulation {
     /// Run this seed alone and print all that happens, and the operations that matter if it fails.
     #[arg(long)]
     replay: Option<u64>,
-    /// What carries the links.
-    #[arg(long, value_enum, default_value_t = Fabric::Fast)]
-    fabric: Fabric,
     /// How many worlds are run at the same time.
     #[arg(long, default_value_t = 2)]
     threads: u64,
@@ -35,15 +32,6 @@ pub(crate) struct Simulation {
     /// Only the bugs whose name contains this; may be given several times.
     #[arg(long, requires = "mutants")]
     only: Vec<String>,
-}
-
-/// What carries the links of a simulated world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Fabric {
-    /// Messages in memory.
-    Fast,
-    /// WebRTC over an emulated network.
-    Str0m,
 }
 
 /// Does what the command line says.
@@ -70,45 +58,32 @@ pub(crate) fn run(simulation: &Simulation) -> Result<Outcome> {
     let bounded = simulation.seeds.is_some() || simulation.replay.is_some();
     let seconds = simulation.seconds.or((!bounded).then_some(BOUNDED_SECONDS));
     arguments.extend(seconds.map(|seconds| format!("--seconds={seconds}")));
-    simulator(simulation.fabric).args(arguments).run()?;
+    simulator().args(arguments).run()?;
     Ok(Outcome::Done)
 }
 
-/// A bounded part of everything, for every change: both fabrics, and some planted bugs.
+/// A bounded part of everything, for every change: seeds, and some planted bugs.
 pub(crate) fn run_bounded() -> Result<Outcome> {
-    for (fabric, seconds) in [
-        (Fabric::Fast, BOUNDED_SECONDS),
-        (Fabric::Str0m, BOUNDED_STR0M_SECONDS),
-    ] {
-        let arguments = [
-            format!("--seeds={}", u64::MAX / 2),
-            format!("--seconds={seconds}"),
-            "--threads=2".to_owned(),
-        ];
-        simulator(fabric).args(arguments).run()?;
-    }
+    let arguments = [
+        format!("--seeds={}", u64::MAX / 2),
+        format!("--seconds={BOUNDED_SECONDS}"),
+        "--threads=2".to_owned(),
+    ];
+    simulator().args(arguments).run()?;
     let quick = |mutant: &&mutants::Mutant| QUICK_MUTANTS.contains(&mutant.name);
     let quick: Vec<_> = mutants::MUTANTS.iter().filter(quick).collect();
     plant::run(&quick, MUTANT_SECONDS, 2)?;
     Ok(Outcome::Done)
 }
 
-fn simulator(fabric: Fabric) -> Invocation {
-    let run = match fabric {
-        Fabric::Fast => {
-            "run --quiet --profile sim --package rondevu-durable --features sim --example sim --"
-        }
-        Fabric::Str0m => {
-            "run --quiet --profile sim --package rondevu --features sim --example sim_str0m --"
-        }
-    };
-    Invocation::cargo(run)
+fn simulator() -> Invocation {
+    Invocation::cargo(
+        "run --quiet --profile sim --package rondevu-durable --features sim --example sim --",
+    )
 }
 
 /// How long a run without a number of seeds takes, beside building.
 const BOUNDED_SECONDS: u64 = 40;
-/// The engine takes about a hundred times as long for a world.
-const BOUNDED_STR0M_SECONDS: u64 = 20;
 /// How long a planted bug may hide.
 const MUTANT_SECONDS: u64 = 60;
 /// Bugs of different kinds that are found within a second.

@@ -34,7 +34,7 @@ pub(crate) fn run(mutants: &[&Mutant], seconds: u64, threads: u64) -> Result<()>
     }
     let mut survivors = Vec::new();
     println!(
-        "{:<48}{:>10}{:>8}  caught by",
+        "{:<54}{:>10}{:>8}  caught by",
         "planted bug", "seed", "took"
     );
     for mutant in mutants {
@@ -45,18 +45,18 @@ pub(crate) fn run(mutants: &[&Mutant], seconds: u64, threads: u64) -> Result<()>
         let took = begin.elapsed().as_secs();
         match fate? {
             Fate::Caught { seed, law } => {
-                println!("{:<48}{seed:>10}{took:>6} s  {law}", mutant.name);
+                println!("{:<54}{seed:>10}{took:>6} s  {law}", mutant.name);
             }
             Fate::Survived { seeds } => {
                 println!(
-                    "{:<48}{:>10}{took:>6} s  SURVIVED {seeds}",
+                    "{:<54}{:>10}{took:>6} s  SURVIVED {seeds}",
                     mutant.name, "-"
                 );
                 survivors.push(mutant.name);
             }
             Fate::NotBuilt { error } => {
                 println!(
-                    "{:<48}{:>10}{took:>6} s  NOT BUILT: {error}",
+                    "{:<54}{:>10}{took:>6} s  NOT BUILT: {error}",
                     mutant.name, "-"
                 );
                 survivors.push(mutant.name);
