@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use rondevu_core::{
-    ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkEvent, LinkId,
+    ChannelId, DurableChannelState, DurableConnectionState, Generation, Instant, LinkEvent, LinkId,
     MessageKind, Seq, SessionId, StreamId,
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Conn {
     pub(super) numbered: BTreeMap<ChannelId, Seq>,
     /// Since when it is connected, if nobody has slept meanwhile.
     pub(super) up_since: Option<Instant>,
+    /// The link that was connected last.
+    pub(super) up_generation: Option<Generation>,
     /// How many links have carried the session, all sessions together.
     pub(super) attaches: u64,
 }
@@ -121,6 +123,7 @@ impl Conn {
             is_closing: false,
             numbered: BTreeMap::new(),
             up_since: None,
+            up_generation: None,
             attaches: 0,
         }
     }

@@ -95,7 +95,10 @@ impl<F: Fabric> World<F> {
                 }
                 conn.told_state = *to;
                 if *to == DurableConnectionState::Connected {
-                    conn.up_since = Some(self.now);
+                    // An idle link that healed is only known to be stable once it is used.
+                    let generation = conn.machine.generation();
+                    let is_new = conn.up_generation.replace(generation) != Some(generation);
+                    conn.up_since = is_new.then_some(self.now);
                 }
                 self.coverage
                     .count(Table::ConnectionStates, *from as usize, *to as usize);
