@@ -1,6 +1,10 @@
 //! Hunts for lost messages over links in memory: `cargo xtask sim` runs it.
 
+// The worlds know no clock; how long they take does.
+#![allow(clippy::disallowed_methods)]
+
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rondevu_durable::sim::{Bag, FastFabric, Hunt, Tables, explain, hunt};
@@ -52,11 +56,18 @@ fn run(hunt_for: &Hunt, begin: Instant) -> Bag {
     let end = hunt_for
         .seconds
         .map(|seconds| begin + Duration::from_secs(seconds));
-    let goes_on = || end.is_none_or(|end| Instant::now() < end);
+    let found = AtomicBool::new(false);
+    let goes_on = || end.is_none_or(|end| Instant::now() < end) && !found.load(Ordering::Relaxed);
+    let (goes_on, found) = (&goes_on, &found);
     let mut bag = Bag::default();
     std::thread::scope(|scope| {
-        let threads = (0..hunt_for.threads)
-            .map(|thread| scope.spawn(move || hunt::<FastFabric>(hunt_for, thread, goes_on)));
+        let threads = (0..hunt_for.threads).map(|thread| {
+            scope.spawn(move || {
+                let bag = hunt::<FastFabric>(hunt_for, thread, goes_on);
+                found.fetch_or(bag.failed.is_some(), Ordering::Relaxed);
+                bag
+            })
+        });
         let threads: Vec<_> = threads.collect();
         for thread in threads {
             bag.add(thread.join().expect("panics of worlds are caught"));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{demo, deny, doc, lint, openapi, test, tidy};
+use crate::{demo, deny, doc, lint, openapi, sim, test, tidy};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
@@ -20,6 +20,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "test",
         run: test::run,
+    },
+    Step {
+        name: "sim",
+        run: sim::run_bounded,
     },
     Step {
         name: "doc",

@@ -14,6 +14,7 @@ mod lint;
 mod openapi;
 mod outcome;
 mod process;
+mod sim;
 mod test;
 mod tidy;
 mod workspace;
@@ -56,6 +57,8 @@ enum Task {
         #[arg(value_enum, default_value = "channel")]
         subject: bench::Subject,
     },
+    /// Hunt for lost messages in simulated worlds, or for bugs planted to be found.
+    Sim(sim::Simulation),
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
     /// Hold the signaling server to its OpenAPI description with schemathesis, which is installed below `target`.
@@ -90,6 +93,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Doc => doc::run(),
         Task::Deny => deny::run(),
         Task::Bench { subject } => bench::run(subject),
+        Task::Sim(simulation) => sim::run(&simulation),
         Task::Demo => demo::run(),
         Task::Openapi => openapi::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,13 @@ impl Invocation {
         let output = self.command().stderr(Stdio::null()).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then_some(text)
+    }
+
+    /// Runs quietly and returns what the program printed and how it ended, whatever that was.
+    pub(crate) fn output(&self) -> Result<Output> {
+        self.command()
+            .output()
+            .with_context(|| format!("cannot start `{self}`"))
     }
 
     /// Whether the program exists and succeeds; prints nothing.

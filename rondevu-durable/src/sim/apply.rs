@@ -386,6 +386,9 @@ impl<F: Fabric> World<F> {
             return Ok(Effect::Nothing);
         }
         self.asleep.insert(node, until);
+        for conn in self.conns.values_mut() {
+            conn.up_since = None;
+        }
         self.fabric.fall_asleep(node);
         Ok(Effect::Done)
     }
@@ -494,4 +497,4 @@ fn options(kind: Kind) -> ChannelOptions {
 }
 
 /// The most fragments that a message is cut into.
-const FRAGMENTS_MAX: usize = 40;
+pub(super) const FRAGMENTS_MAX: usize = 40;

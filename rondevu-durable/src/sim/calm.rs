@@ -26,8 +26,7 @@ impl<F: Fabric> World<F> {
         let end = begin + self.recovery_time();
         // What is late already comes late.
         self.run(begin + STRAGGLERS, u64::MAX)?;
-        loop {
-            let Some(trouble) = self.trouble() else { break };
+        while let Some(trouble) = self.trouble() {
             if self.now >= end {
                 let after = self.now - begin;
                 return broken("recovery", format!("after {after:?}: {trouble}"));

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use rondevu_core::{
-    ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkId, MessageKind, Seq,
-    SessionId, StreamId,
+    ChannelId, DurableChannelState, DurableConnectionState, Generation, Instant, LinkEvent, LinkId,
+    MessageKind, Seq, SessionId, StreamId,
 };
 
 use super::fabric::{EndId, Node};
@@ -46,6 +46,10 @@ pub(super) struct Conn {
     pub(super) is_closing: bool,
     /// The number after the highest that was handed to a link.
     pub(super) numbered: BTreeMap<ChannelId, Seq>,
+    /// Since when it is connected, if nobody has slept meanwhile.
+    pub(super) up_since: Option<Instant>,
+    /// The link that was connected last.
+    pub(super) up_generation: Option<Generation>,
     /// How many links have carried the session, all sessions together.
     pub(super) attaches: u64,
 }
@@ -72,6 +76,8 @@ pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) end: EndId,
     pub(super) blocked: VecDeque<Blocked>,
+    /// What happened while signaling had not confirmed the answer: nobody looks at it before.
+    pub(super) early: VecDeque<LinkEvent>,
     pub(super) finish_by: Option<Instant>,
 }
 
@@ -89,6 +95,7 @@ impl Link {
             id,
             end,
             blocked: VecDeque::new(),
+            early: VecDeque::new(),
             finish_by: None,
         }
     }
@@ -115,6 +122,8 @@ impl Conn {
             discarding: BTreeSet::new(),
             is_closing: false,
             numbered: BTreeMap::new(),
+            up_since: None,
+            up_generation: None,
             attaches: 0,
         }
     }

@@ -17,8 +17,8 @@ use super::fabric::{Description, EndId, Fabric, Node, Write};
 use super::signaling::{Asker, Refusal, Request, Response};
 use super::world::{Broken, Owner, Uid, World, broken, note};
 use crate::{
-    Arrival, Caller, ConnectionMachine, OfferKey, Reception, ServiceAction, ServiceEvent,
-    ServiceMachine, ServiceRetry, SessionTable,
+    Arrival, Caller, ConnectionMachine, OfferKey, PollEnd, Presence, Reception, ServiceAction,
+    ServiceEvent, ServiceMachine, ServiceRetry, SessionTable,
 };
 
 /// The service in its present life.
@@ -153,8 +153,9 @@ impl<F: Fabric> World<F> {
         }
         // One that stands too much for each publication, two while a renewal is under way.
         let offers_max = self.setup.service.pool_size + 8;
-        if host.machine.open_offers() > offers_max {
-            let how = format!("{} offers stand open", host.machine.open_offers());
+        let open = host.machine.open_offers(now);
+        if open > offers_max {
+            let how = format!("{open} offers stand open");
             return broken("bounds", how);
         }
         let mut over = Vec::new();
@@ -176,30 +177,67 @@ impl<F: Fabric> World<F> {
         let Some(host) = &mut self.host else { return };
         let asker = Asker::Service { life: host.life };
         match action {
-            ServiceAction::Publish { offer } | ServiceAction::CreateOffer { offer } => {
-                let control = StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL);
-                let Some((end, stream)) = self.fabric.offer(control, now) else {
-                    return host.machine.handle_write_failed(ServiceRetry::Backoff, now);
-                };
-                host.making.insert(end, (offer, stream));
-                let request = match action {
-                    ServiceAction::Publish { .. } => Request::Publish { offer: end },
-                    _ => Request::CreateOffer { offer: end },
-                };
-                self.signaling.ask(asker, request, now);
-                self.note_end(end, Owner::Offer);
-            }
-            ServiceAction::DropOffer { offer } => {
-                let dropped = host.offers.extract_if(.., |_, (key, _)| *key == offer);
-                for (end, _) in dropped {
-                    self.fabric.close(end, now);
+            ServiceAction::Publish { offer } => match self.make_offer(offer) {
+                Some(offer) => self.signaling.ask(asker, Request::Publish { offer }, now),
+                None => self.fail_to_write(),
+            },
+            ServiceAction::CreateOffers { offers } => {
+                let made = offers.into_iter().map_while(|offer| self.make_offer(offer));
+                let offers: Vec<EndId> = made.collect();
+                match offers.is_empty() {
+                    true => self.fail_to_write(),
+                    false => self
+                        .signaling
+                        .ask(asker, Request::CreateOffers { offers }, now),
                 }
             }
-            ServiceAction::Poll => {
+            ServiceAction::DropOffers { offers } => {
+                self.drop_offers(&offers);
+            }
+            ServiceAction::DeleteOffers { offers } => {
+                let offers = self.drop_offers(&offers);
+                self.signaling
+                    .ask(asker, Request::DeleteOffers { offers }, now);
+            }
+            ServiceAction::Poll { .. } => {
                 let since = host.seen;
                 self.signaling.ask(asker, Request::Poll { since }, now);
             }
+            ServiceAction::Check => self.signaling.ask(asker, Request::Check, now),
         }
+    }
+
+    /// Makes a link that waits for an answer.
+    fn make_offer(&mut self, key: OfferKey) -> Option<EndId> {
+        let control = StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL);
+        let (end, stream) = self.fabric.offer(control, self.now)?;
+        self.host.as_mut()?.making.insert(end, (key, stream));
+        self.note_end(end, Owner::Offer);
+        Some(end)
+    }
+
+    fn fail_to_write(&mut self) {
+        if let Some(host) = &mut self.host {
+            host.machine
+                .handle_write_failed(ServiceRetry::Backoff, self.now);
+        }
+    }
+
+    /// Gives up links that wait for an answer in vain, and returns which they were.
+    fn drop_offers(&mut self, keys: &[OfferKey]) -> Vec<EndId> {
+        let Some(host) = &mut self.host else {
+            return Vec::new();
+        };
+        let named = host
+            .offers
+            .iter()
+            .filter(|(_, (key, _))| keys.contains(key));
+        let ends: Vec<EndId> = named.map(|(end, _)| *end).collect();
+        for end in &ends {
+            host.offers.remove(end);
+            self.fabric.close(*end, self.now);
+        }
+        ends
     }
 
     pub(super) fn on_service_response(
@@ -218,11 +256,22 @@ impl<F: Fabric> World<F> {
                     host.machine.handle_published(key, granted, now);
                 }
             }
-            Response::OfferCreated { offer, granted } => {
-                if let Some((key, stream)) = host.making.remove(&offer) {
-                    host.offers.insert(offer, (key, stream));
-                    host.machine.handle_offer_created(key, granted, now);
+            Response::OffersCreated { offers, granted } => {
+                let mut created = Vec::new();
+                for offer in offers {
+                    if let Some((key, stream)) = host.making.remove(&offer) {
+                        host.offers.insert(offer, (key, stream));
+                        created.push((key, granted));
+                    }
                 }
+                host.machine.handle_offers_created(&created, now);
+            }
+            Response::Checked { found } => {
+                let presence = match found {
+                    true => Presence::Found,
+                    false => Presence::Missing,
+                };
+                host.machine.handle_checked(presence, now);
             }
             Response::Answers { answers, seen } => {
                 host.seen = host.seen.max(seen);
@@ -234,16 +283,24 @@ impl<F: Fabric> World<F> {
                     Refusal::Down | Refusal::NoOffers | Refusal::NextOffer => ServiceRetry::Backoff,
                 };
                 match request {
-                    Request::Publish { offer } | Request::CreateOffer { offer } => {
+                    Request::Publish { offer } => {
                         host.making.remove(&offer);
                         self.fabric.close(offer, now);
                         host.machine.handle_write_failed(retry, now);
                     }
+                    Request::CreateOffers { offers } => {
+                        for offer in offers {
+                            host.making.remove(&offer);
+                            self.fabric.close(offer, now);
+                        }
+                        host.machine.handle_write_failed(retry, now);
+                    }
                     Request::Poll { .. } => host.machine.handle_poll_failed(retry, now),
-                    Request::Take | Request::Answer { .. } => {}
+                    Request::Check => host.machine.handle_check_failed(retry, now),
+                    Request::DeleteOffers { .. } | Request::Take | Request::Answer { .. } => {}
                 }
             }
-            Response::Taken { .. } | Response::Answered => {}
+            Response::OffersDeleted | Response::Taken { .. } | Response::Answered => {}
         }
         self.run_host()
     }
@@ -274,7 +331,7 @@ impl<F: Fabric> World<F> {
             self.note_end(*end, Owner::Greeting);
         }
         if let Some(host) = &mut self.host {
-            host.machine.handle_polled(&taken);
+            host.machine.handle_polled(&taken, PollEnd::Waited, now);
         }
     }
 
@@ -458,6 +515,16 @@ impl<F: Fabric> World<F> {
             }
             note!(self, "c{uid} has to make room");
             self.turn(uid)?;
+        }
+        let waiting = self
+            .host
+            .as_ref()
+            .map_or(0, |host| host.table.detached_len());
+        if waiting > self.setup.sessions.detached_max {
+            return broken(
+                "bounds",
+                format!("{waiting} sessions wait for their dialers"),
+            );
         }
         Ok(())
     }

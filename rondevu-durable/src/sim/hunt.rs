@@ -53,15 +53,16 @@ impl Hunt {
     /// A text that says which argument is wrong and what is expected.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut hunt = Self::default();
-        let mut arguments = arguments.into_iter();
-        while let Some(name) = arguments.next() {
-            if name == "--no-tables" {
+        for argument in arguments {
+            if argument == "--no-tables" {
                 hunt.tables = Tables::Hidden;
                 continue;
             }
-            let value = arguments.next().and_then(|value| value.parse().ok());
-            let value: u64 = value.ok_or_else(|| format!("{name} needs a number after it"))?;
-            match name.as_str() {
+            let (name, value) = argument.split_once('=').unwrap_or((&argument, ""));
+            let value: u64 = value
+                .parse()
+                .map_err(|_| format!("{name} needs a number, as in {name}=7"))?;
+            match name {
                 "--first" => hunt.first = value,
                 "--seeds" => hunt.seeds = value,
                 "--replay" => hunt.replay = Some(value),

@@ -47,8 +47,8 @@ struct Outgoing {
     dropped: u64,
     /// What was unconfirmed when it closed, and the session in which it did.
     closed: Option<(Unconfirmed, SessionId)>,
-    /// Where the present session began.
-    base: Base,
+    /// Where each session but the first began.
+    bases: Vec<Base>,
     /// The messages that some receiver has taken.
     taken: BTreeSet<usize>,
     /// Of which the sender was told that the peer has them, or that it does not.
@@ -119,6 +119,19 @@ impl Ledger {
     /// second acceptor may begin the same session.
     pub(super) fn is_current(&self, uid: Uid, session: SessionId) -> bool {
         [self.dialers.get(&session), self.acceptors.get(&session)].contains(&Some(&uid))
+    }
+
+    /// A lossy receiver has made room, also at the cost of gaps that it had told.
+    pub(super) fn told_overflow(
+        &mut self,
+        uid: Uid,
+        channel: ChannelId,
+        session: SessionId,
+        n: u64,
+    ) {
+        let incoming = self.incoming.entry((uid, channel, session)).or_default();
+        incoming.discarded += n;
+        incoming.is_vague = true;
     }
 
     /// How many sessions a dialer has begun.
@@ -203,12 +216,12 @@ impl Ledger {
     /// A dialer moves to a new session with `waiting` messages of a channel.
     pub(super) fn reset(&mut self, uid: Uid, channel: ChannelId, session: SessionId, waiting: u64) {
         let outgoing = self.outgoing.entry(key(uid, channel, session)).or_default();
-        outgoing.base = Base {
+        outgoing.bases.push(Base {
             session: Some(session),
             waiting,
             accepted: outgoing.sent.len(),
             dropped: outgoing.dropped,
-        };
+        });
     }
 
     pub(super) fn told_lost(&mut self, uid: Uid, channel: ChannelId, session: SessionId, n: u64) {
@@ -263,7 +276,7 @@ impl Ledger {
         };
         let incoming = self.incoming.entry((uid, channel, session)).or_default();
         if !incoming.started {
-            let base = outgoing.base;
+            let base = outgoing.base_of(session);
             let before = base.waiting as usize + base.dropped as usize;
             incoming.started = true;
             let is_reliable = options.reliability == Reliability::Reliable;
@@ -301,7 +314,7 @@ impl Ledger {
         let Some(outgoing) = self.outgoing.get(&key(uid, channel, session)) else {
             return Ok(());
         };
-        let base = outgoing.base;
+        let base = outgoing.base_of(session);
         let Unconfirmed {
             undelivered,
             maybe_delivered,
@@ -382,6 +395,13 @@ impl Ledger {
 }
 
 impl Outgoing {
+    /// Where a session began; the first one at the beginning of everything.
+    fn base_of(&self, session: SessionId) -> Base {
+        let bases = self.bases.iter().rev();
+        let mut bases = bases.filter(|base| base.session == Some(session));
+        bases.next().copied().unwrap_or_default()
+    }
+
     /// Whether what the sender was told of single messages is true.
     fn check_outcomes(&self, session: SessionId, is_lossy: bool) -> Result<(), String> {
         for (place, outcome, told_in) in &self.outcomes {

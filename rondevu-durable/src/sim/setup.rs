@@ -70,6 +70,7 @@ impl Setup {
                     jitter: 0.2,
                     attempts_max: None,
                 },
+                ..ServiceConfig::default()
             },
             ttl: Duration::from_secs([8, 20, 60][draw.usize(..3)]),
             sessions: SessionLimits {

@@ -1,5 +1,7 @@
 //! The signaling server of a simulated world, with its moods.
 
+use std::vec::Vec;
+
 use core::time::Duration;
 
 use rondevu_core::{Instant, LinkId};
@@ -17,11 +19,13 @@ pub(super) enum Asker {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Publish { offer: EndId },
-    CreateOffer { offer: EndId },
+    CreateOffers { offers: Vec<EndId> },
+    DeleteOffers { offers: Vec<EndId> },
     Poll { since: usize },
+    Check,
     Take,
     Answer { offer: usize, answer: EndId },
 }
@@ -33,9 +37,13 @@ pub(super) enum Response {
         offer: EndId,
         granted: Duration,
     },
-    OfferCreated {
-        offer: EndId,
+    OffersCreated {
+        offers: Vec<EndId>,
         granted: Duration,
+    },
+    OffersDeleted,
+    Checked {
+        found: bool,
     },
     Answers {
         answers: Vec<(EndId, Description)>,
@@ -194,7 +202,7 @@ impl Signaling {
                 Errands::Return(response) => return Some((asker, self.or_lost(response))),
                 Errands::Wait { since } => self.answers_since(since, asker),
                 Errands::Arrive(Request::Poll { since }) => {
-                    match self.serve(asker, Request::Poll { since }, now) {
+                    match self.serve(asker, &Request::Poll { since }, now) {
                         Response::Answers { answers, .. } if answers.is_empty() => {
                             self.errands.push(Errand {
                                 due: now + WAIT,
@@ -206,7 +214,7 @@ impl Signaling {
                         response => response,
                     }
                 }
-                Errands::Arrive(request) => self.serve(asker, request, now),
+                Errands::Arrive(request) => self.serve(asker, &request, now),
             };
             let due = now + self.travel_time();
             let what = Errands::Return(response);
@@ -220,7 +228,11 @@ impl Signaling {
             Response::Failed { .. } => return response,
             _ if self.mood != Server::Down => return response,
             Response::Published { offer, .. } => Request::Publish { offer: *offer },
-            Response::OfferCreated { offer, .. } => Request::CreateOffer { offer: *offer },
+            Response::OffersCreated { offers, .. } => Request::CreateOffers {
+                offers: offers.clone(),
+            },
+            Response::OffersDeleted => Request::DeleteOffers { offers: Vec::new() },
+            Response::Checked { .. } => Request::Check,
             Response::Answers { .. } => Request::Poll { since: 0 },
             Response::Taken { .. } => Request::Take,
             Response::Answered => Request::Answer {
@@ -232,8 +244,11 @@ impl Signaling {
         Response::Failed { request, why }
     }
 
-    fn serve(&mut self, asker: Asker, request: Request, now: Instant) -> Response {
-        let failed = |why| Response::Failed { request, why };
+    fn serve(&mut self, asker: Asker, request: &Request, now: Instant) -> Response {
+        let failed = |why| Response::Failed {
+            request: request.clone(),
+            why,
+        };
         if self.mood == Server::Down {
             return failed(Refusal::Down);
         }
@@ -242,19 +257,31 @@ impl Signaling {
             Asker::Attempt { .. } => 0,
         };
         let is_published = self.published.is_some_and(|(_, until)| until > now);
-        match request {
+        match request.clone() {
             Request::Publish { offer } => {
                 self.published = Some((life, now + self.ttl));
                 self.add_offer(offer, life, now);
                 let granted = self.ttl;
                 Response::Published { offer, granted }
             }
-            Request::CreateOffer { .. } if !is_published => failed(Refusal::NotFound),
-            Request::CreateOffer { offer } => {
-                self.add_offer(offer, life, now);
+            Request::CreateOffers { .. } if !is_published => failed(Refusal::NotFound),
+            Request::CreateOffers { offers } => {
+                for offer in &offers {
+                    self.add_offer(*offer, life, now);
+                }
                 let granted = self.ttl;
-                Response::OfferCreated { offer, granted }
+                Response::OffersCreated { offers, granted }
             }
+            Request::DeleteOffers { offers } => {
+                let deleted = |offer: &&mut Offer| offers.contains(&offer.end);
+                for offer in self.offers.iter_mut().filter(deleted) {
+                    offer.ends_at = now;
+                }
+                Response::OffersDeleted
+            }
+            Request::Check => Response::Checked {
+                found: is_published,
+            },
             Request::Poll { .. } if self.published.is_none() => failed(Refusal::NotFound),
             Request::Poll { since } => self.answers_since(since, asker),
             Request::Take if !is_published => failed(Refusal::NotFound),

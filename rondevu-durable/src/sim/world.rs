@@ -5,7 +5,7 @@ use std::fmt;
 
 use core::time::Duration;
 use rondevu_core::frame::Hello;
-use rondevu_core::{Incarnation, Instant, LinkEvent, SessionId, StreamId};
+use rondevu_core::{DurableConnectionState, Incarnation, Instant, LinkEvent, SessionId, StreamId};
 
 use super::Setup;
 use super::conn::Conn;
@@ -320,7 +320,12 @@ impl<F: Fabric> World<F> {
         }
     }
 
-    fn on_link_event(&mut self, uid: Uid, end: EndId, event: LinkEvent) -> Result<(), Broken> {
+    pub(super) fn on_link_event(
+        &mut self,
+        uid: Uid,
+        end: EndId,
+        event: LinkEvent,
+    ) -> Result<(), Broken> {
         let link = self.conns.get(&uid).and_then(|conn| conn.link_of(end));
         let Some(link) = link else {
             return Ok(());
@@ -334,7 +339,20 @@ impl<F: Fabric> World<F> {
         let Some(conn) = self.conns.get_mut(&uid) else {
             return Ok(());
         };
+        if conn.dialing == Some(link) {
+            if let Some(link) = conn.link(link) {
+                link.early.push_back(event);
+            }
+            return Ok(());
+        }
+        let is_message = matches!(event, LinkEvent::StreamMessage { .. });
         conn.machine.handle_link_event(link, event, self.now);
+        let state = conn.machine.state();
+        let lives = conn.machine.live_link() == Some(link) && !state.is_final();
+        if is_message && lives && state != DurableConnectionState::Connected {
+            let how = format!("c{uid} hears its peer and is {state}");
+            return broken("who hears is connected", how);
+        }
         if is_closed {
             conn.links.retain(|link| link.end != end);
         }

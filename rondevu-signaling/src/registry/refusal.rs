@@ -158,6 +158,7 @@ impl From<Refusal> for SignalingError {
             #[cfg(feature = "sqlite")]
             Refusal::StoreBusy | Refusal::StoreFailed => Self::ServerFailed {
                 status: refusal.status(),
+                retry_after: refusal.retry_after(),
                 message,
             },
         }
