@@ -42,14 +42,14 @@ impl Ready {
     /// Makes room by dropping the oldest until at most `cost_max` is left; how many messages that
     /// were.
     pub(crate) fn drop_oldest(&mut self, cost_max: u64) -> u64 {
-        let mut dropped = 0;
+        let mut dropped = 0u64;
         while self.cost > cost_max
             && let Some(delivery) = self.pop()
         {
-            dropped += match delivery {
+            dropped = dropped.saturating_add(match delivery {
                 Delivery::Message(_) => 1,
                 Delivery::Lost { messages } => messages,
-            };
+            });
         }
         dropped
     }
