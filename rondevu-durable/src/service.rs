@@ -136,6 +136,9 @@ impl ServiceMachine {
     /// The service is published for `granted` together with `offer`.
     pub fn handle_published(&mut self, offer: OfferKey, granted: Duration, now: Instant) {
         self.writing = false;
+        if self.lease == Lease::Refused {
+            return;
+        }
         self.succeeded();
         let share = 1.0 - self.config.ttl_refresh_margin.clamp(0.05, 0.95);
         self.events.push_back(match self.lease {
@@ -152,6 +155,9 @@ impl ServiceMachine {
     /// An offer stands open for `granted`.
     pub fn handle_offer_created(&mut self, offer: OfferKey, granted: Duration, now: Instant) {
         self.writing = false;
+        if self.lease == Lease::Refused {
+            return;
+        }
         self.succeeded();
         self.offers.insert(offer, now + granted);
     }
@@ -165,6 +171,9 @@ impl ServiceMachine {
     /// A request for answers came back; the answered offers are no longer open.
     pub fn handle_polled(&mut self, answered: &[OfferKey]) {
         self.polling = false;
+        if self.lease == Lease::Refused {
+            return;
+        }
         self.succeeded();
         for offer in answered {
             self.offers.remove(offer);
@@ -184,6 +193,9 @@ impl ServiceMachine {
     }
 
     fn failed(&mut self, retry: ServiceRetry, now: Instant) {
+        if self.lease == Lease::Refused {
+            return;
+        }
         match retry {
             ServiceRetry::Never => {
                 self.lease = Lease::Refused;
@@ -205,6 +217,9 @@ impl ServiceMachine {
 
     /// Plans what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.lease == Lease::Refused {
+            return;
+        }
         let expired: Vec<OfferKey> = self
             .offers
             .iter()
@@ -215,7 +230,7 @@ impl ServiceMachine {
             self.offers.remove(&offer);
             self.actions.push_back(ServiceAction::DropOffer { offer });
         }
-        if now < self.not_before || self.lease == Lease::Refused {
+        if now < self.not_before {
             return;
         }
         if let Lease::Held { ends_at, .. } = self.lease
@@ -250,16 +265,21 @@ impl ServiceMachine {
 
     /// When to call [`ServiceMachine::handle_timeout`]; also call it after each `handle_*`.
     pub fn poll_timeout(&self) -> Option<Deadline> {
+        if self.lease == Lease::Refused {
+            return None;
+        }
+        let expiry = self.offers.values().min();
+        let expiry = expiry.map(|at| Deadline::new(*at, DeadlineReason::OfferExpiry));
         let Lease::Held { renew_at, .. } = self.lease else {
             let retry = Deadline::new(self.not_before, DeadlineReason::Retry);
-            return (self.lease != Lease::Refused && !self.writing).then_some(retry);
+            return Deadline::earlier(expiry, (!self.writing).then_some(retry));
         };
         let renewal = (!self.writing)
             .then(|| Deadline::new(renew_at.max(self.not_before), DeadlineReason::Renewal));
+        let refill = !self.writing && self.offers.len() < self.config.pool_size;
+        let refill = refill.then(|| Deadline::new(self.not_before, DeadlineReason::Refill));
         let poll = (!self.polling).then(|| Deadline::new(self.not_before, DeadlineReason::Poll));
-        let expiry = self.offers.values().min();
-        let expiry = expiry.map(|at| Deadline::new(*at, DeadlineReason::OfferExpiry));
-        [renewal, poll, expiry]
+        [renewal, refill, poll, expiry]
             .into_iter()
             .fold(None, Deadline::earlier)
     }
@@ -360,6 +380,37 @@ mod tests {
         assert_eq!(
             events,
             [ServiceEvent::SignalingLost, ServiceEvent::SignalingBack]
+        );
+    }
+
+    #[test]
+    fn the_pool_is_refilled_when_an_outage_is_over_although_a_poll_is_under_way() {
+        let mut service = published(1);
+        actions(&mut service, at(0));
+        service.handle_polled(&[OfferKey(0)]);
+        service.handle_timeout(at(1));
+        while service.poll_action().is_some() {}
+        service.handle_write_failed(ServiceRetry::Backoff, at(1));
+        let refill = service.poll_timeout().unwrap();
+        assert_eq!(refill.reason, DeadlineReason::Refill);
+        let offer = OfferKey(2);
+        let create = ServiceAction::CreateOffer { offer };
+        assert_eq!(actions(&mut service, refill.at), [create]);
+    }
+
+    #[test]
+    fn a_service_that_was_refused_stays_so_whatever_comes_back_late() {
+        let mut service = published(2);
+        actions(&mut service, at(0));
+        service.handle_poll_failed(ServiceRetry::Never, at(1));
+        service.handle_offer_created(OfferKey(1), TTL, at(2));
+        service.handle_published(OfferKey(2), TTL, at(2));
+        service.handle_write_failed(ServiceRetry::Publish, at(2));
+        assert_eq!(service.poll_event(), Some(ServiceEvent::Refused));
+        assert_eq!(service.poll_event(), None);
+        assert_eq!(
+            (actions(&mut service, at(99)), service.poll_timeout()),
+            (vec![], None)
         );
     }
 
