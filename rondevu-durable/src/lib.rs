@@ -12,6 +12,8 @@ mod error;
 mod reception;
 mod service;
 mod session_table;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use channel::{ChannelEvent, ChannelMachine};
 pub use config::{

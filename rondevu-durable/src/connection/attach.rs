@@ -1,6 +1,6 @@
 //! How a session moves to a link whose greeting is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use rondevu_core::frame::{ChannelFrame, ControlFrame, Cursor, FRAGMENT_OVERHEAD};
@@ -11,6 +11,7 @@ use rondevu_core::{
 
 use super::streams::{Opener, wire_id};
 use super::{ConnectionEvent, ConnectionMachine, LinkKind, LiveLink, Retry, SessionLink};
+use crate::channel::ChannelMachine;
 use crate::error::ProtocolViolation;
 
 /// A link on which a hello has come.
@@ -59,6 +60,7 @@ impl ConnectionMachine {
                 liveness: Liveness::new(self.config.liveness, now),
                 confirmed: false,
                 hastened: false,
+                early_ends: BTreeSet::new(),
             }),
         });
         self.on_attached(now);
@@ -108,6 +110,10 @@ impl ConnectionMachine {
         let Some(channel) = self.channels.get_mut(&id) else {
             return Ok(None);
         };
+        if channel.state() == DurableChannelState::Closed {
+            // Its end was lost with the last link. The answer does not name it, and that ends it there.
+            return Ok(Some(id));
+        }
         if channel.options() != cursor.options {
             return Err(ProtocolViolation::Greeting);
         }
@@ -161,7 +167,10 @@ impl ConnectionMachine {
         });
         let all: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in all.into_iter().filter(|id| !mentioned.contains(id)) {
-            let Some(channel) = self.channels.get_mut(&id) else {
+            let channel = self.channels.get_mut(&id);
+            let open =
+                |channel: &&mut ChannelMachine| channel.state() != DurableChannelState::Closed;
+            let Some(channel) = channel.filter(open) else {
                 continue;
             };
             let fresh = channel.state() == DurableChannelState::Connecting;
