@@ -168,6 +168,9 @@ impl ServiceMachine {
 
     /// The service is published for `granted` together with `offer`.
     pub fn handle_published(&mut self, offer: OfferKey, granted: Duration, now: Instant) {
+        if self.is_over() {
+            return;
+        }
         self.succeeded(Kind::Write, now);
         match self.lease {
             Lease::Held { .. } => self.events.push_back(ServiceEvent::Refreshed),
@@ -183,6 +186,9 @@ impl ServiceMachine {
 
     /// Offers stand open, each for its time.
     pub fn handle_offers_created(&mut self, offers: &[(OfferKey, Duration)], now: Instant) {
+        if self.is_over() {
+            return;
+        }
         self.succeeded(Kind::Write, now);
         for (offer, granted) in offers {
             self.pool.add(*offer, *granted, now);
@@ -197,6 +203,9 @@ impl ServiceMachine {
     /// A request for answers came back. `answered` are those of this service's offers that had no
     /// answer before.
     pub fn handle_polled(&mut self, answered: &[OfferKey], end: PollEnd, now: Instant) {
+        if self.is_over() {
+            return;
+        }
         let took = self.succeeded(Kind::Poll, now);
         self.polling.polled(answered.len(), end, took, now);
         for offer in answered {
@@ -216,6 +225,9 @@ impl ServiceMachine {
 
     /// The service was looked up.
     pub fn handle_checked(&mut self, presence: Presence, now: Instant) {
+        if self.is_over() {
+            return;
+        }
         self.succeeded(Kind::Check, now);
         self.lease.plan_check(now + self.config.check_interval);
         match presence {
@@ -265,7 +277,15 @@ impl ServiceMachine {
         }
     }
 
+    /// Whether the service was refused, which is final: what still comes back changes nothing.
+    fn is_over(&self) -> bool {
+        self.lease == Lease::Refused
+    }
+
     fn failed(&mut self, kind: Kind, retry: ServiceRetry, now: Instant) {
+        if self.is_over() {
+            return;
+        }
         let failing_before = self.is_failing();
         let (backoff, mut rng) = (self.config.backoff, self.rng.fork());
         let request = self.request(kind);

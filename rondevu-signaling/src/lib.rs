@@ -49,6 +49,9 @@
 
 pub mod conformance;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "http")]
 mod http;
 mod identity;
@@ -63,7 +66,7 @@ pub mod server;
 mod signaling;
 mod store;
 mod time;
-#[cfg(any(feature = "http", feature = "server"))]
+#[cfg(any(feature = "http", feature = "server", feature = "fuzzing"))]
 mod wire;
 
 pub use error::{Retry, SignalingError};

@@ -352,6 +352,14 @@ impl ConnectionMachine {
 
     /// The next message for a link; poll until `None` or until the live link has no more room.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        self.next_transmit(now).or_else(|| {
+            // What was handed over or has expired may have been the last that closing waits for.
+            self.close_if_flushed();
+            self.poll_control()
+        })
+    }
+
+    fn next_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if let Some(transmit) = self.transmits.pop_front() {
             return Some(transmit);
         }

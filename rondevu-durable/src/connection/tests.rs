@@ -517,6 +517,50 @@ fn an_older_generation_is_refused_and_changes_nothing() {
     assert_eq!(acceptor.state(), State::Connected);
 }
 
+#[test]
+fn a_peer_that_acknowledges_and_then_breaks_the_protocol_has_shown_that_it_knows_the_channel() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let news = acceptors_channel(&mut pair);
+    pair.send(Role::Acceptor, news, "headline");
+    pair.pump();
+    pair.pump();
+    let now = pair.now;
+    let info = pair.info(Role::Acceptor);
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let link = acceptor.live_link().unwrap();
+    let stream = acceptor.channel(news).unwrap().stream().unwrap();
+    // An acknowledgement of the message, and a frame that does not exist.
+    let payload = Bytes::from_static(&[2, 1, 100, 99]);
+    let kind = MessageKind::Binary;
+    let event = LinkEvent::StreamMessage {
+        stream,
+        kind,
+        payload,
+    };
+    acceptor.handle_link_event(link, event, now);
+    assert_eq!(acceptor.state(), State::Disconnected);
+    let hello = Hello {
+        version: 1,
+        session: SessionId(1),
+        generation: Generation(9),
+        incarnation: Incarnation(1),
+        peer_incarnation: None,
+        limits: ConnectionConfig::default().limits(),
+        channels: Vec::new(),
+        nonce: [0; 16],
+        proof: None,
+        extensions: Vec::new(),
+    };
+    let arrival = Arrival {
+        link: LinkId(77),
+        control: CONTROL,
+        info,
+    };
+    acceptor.handle_hello(arrival, hello, now).unwrap();
+    let state = acceptor.channel(news).unwrap().state();
+    assert_eq!(state, DurableChannelState::Closed, "it is not mentioned");
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Send(bool),
