@@ -270,7 +270,26 @@ mod tests {
         for seq in 0..9 {
             inbox.on_skip(Seq(seq), Seq(seq + 1), u64::MAX).unwrap();
         }
-        assert_eq!(inbox.take_overflowed(), u64::MAX);
+        assert_eq!(inbox.take_overflowed(), 0);
+        let gap = Delivery::Lost { messages: u64::MAX };
+        assert_eq!(inbox.pop(), Some(gap));
+    }
+
+    #[test]
+    fn a_gap_survives_the_messages_around_it() {
+        let mut inbox = LossyInbox::new(Order::Ordered, 2 * fragment_cost(1), 100);
+        data(&mut inbox, 0, Part::Whole, "a");
+        inbox.on_skip(Seq(1), Seq(2), 5).unwrap();
+        inbox.on_skip(Seq(2), Seq(3), 7).unwrap();
+        for seq in 3..6 {
+            data(&mut inbox, seq, Part::Whole, "b");
+        }
+        let gap = Delivery::Lost { messages: 12 };
+        assert_eq!(inbox.pop(), Some(gap));
+        assert_eq!(
+            inbox.take_overflowed() as usize + texts(&mut inbox).len(),
+            4
+        );
     }
 
     #[test]
