@@ -28,7 +28,7 @@ fn client(url: &str) -> Rondevu {
 /// A way to run a server.
 enum Host {
     /// In this process.
-    Task(ServerConfig),
+    Task(Box<ServerConfig>),
     /// `rondevu up` in a process of its own.
     #[cfg(feature = "cli")]
     Process,
@@ -46,7 +46,7 @@ impl Host {
     async fn start(&self, address: SocketAddr) -> Running {
         match self {
             Self::Task(config) => loop {
-                match Server::bind(address, config.clone()).await {
+                match Server::bind(address, ServerConfig::clone(config)).await {
                     Ok(server) => return Running::Task(server.spawn()),
                     Err(_) => tokio::task::yield_now().await,
                 }
@@ -202,12 +202,12 @@ async fn outage(host: Host) {
 
 #[tokio::test]
 async fn a_server_that_comes_back_without_memory_gets_the_service_anew_and_links_live_on() {
-    outage(Host::Task(ServerConfig::default())).await;
+    outage(Host::Task(Box::default())).await;
 }
 
 #[tokio::test]
 async fn a_server_that_knows_the_peer_but_not_its_service_gets_it_anew_too() {
-    outage(Host::Task(ServerConfig::default().key([7; 32]))).await;
+    outage(Host::Task(Box::new(ServerConfig::default().key([7; 32])))).await;
 }
 
 #[cfg(feature = "cli")]

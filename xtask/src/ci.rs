@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{demo, deny, doc, lint, openapi, sim, test, tidy};
+use crate::{browser, demo, deny, doc, lint, openapi, sim, test, tidy};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
@@ -40,6 +40,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "openapi",
         run: openapi::run,
+    },
+    Step {
+        name: "browser",
+        run: browser::run,
     },
 ];
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod browser;
 mod ci;
 mod demo;
 mod deny;
@@ -63,6 +64,8 @@ enum Task {
     Demo,
     /// Hold the signaling server to its OpenAPI description with schemathesis, which is installed below `target`.
     Openapi,
+    /// Test the JavaScript module with node, then pages in Chromium against the program, in a network of their own.
+    Browser,
     /// Run all the checks a change must pass, the quick ones first, and print how long each took.
     Ci {
         /// Go on after a failed step, to see all that is wrong in one run.
@@ -96,6 +99,7 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Sim(simulation) => sim::run(&simulation),
         Task::Demo => demo::run(),
         Task::Openapi => openapi::run(),
+        Task::Browser => browser::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
     }

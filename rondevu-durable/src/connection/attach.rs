@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
-use rondevu_core::frame::{ChannelFrame, ControlFrame, Cursor, FRAGMENT_OVERHEAD};
+use rondevu_core::frame::{ChannelFrame, Cursor, FRAGMENT_OVERHEAD};
 use rondevu_core::{
     ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkId, LinkInfo, Liveness,
     Seq, StreamId,
@@ -81,14 +81,10 @@ impl ConnectionMachine {
 
     /// The greeting is over on this side. A ping tells the peer so, and measures the round trip.
     pub(super) fn end_greeting(&mut self, now: Instant) {
-        if let Some(live) = &mut self.live {
-            let link = live.id;
-            if let Some(session) = live.session_mut() {
-                session.confirmed = true;
-                let (control, id) = (session.control, session.liveness.start_ping(now));
-                self.transmit_control(link, control, &ControlFrame::Ping { id });
-            }
+        if let Some(session) = self.live.as_mut().and_then(|live| live.session_mut()) {
+            session.confirmed = true;
         }
+        self.ping(now);
         self.request_streams();
     }
 

@@ -1,0 +1,88 @@
+//! Starts a browser without a window, lets it run the checks, and ends it.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::site::Reports;
+
+/// Opens the page of the checks and prints what it reports.
+///
+/// # Errors
+///
+/// If a check fails, or the browser does not start, ends early or reports nothing for
+/// [`SILENCE_MAX`].
+pub(crate) async fn check(browser: &Path, url: &str, mut reports: Reports) -> Result<()> {
+    let profile = std::env::temp_dir().join(format!("rondevu-browser-{}", std::process::id()));
+    std::fs::create_dir_all(&profile).context("cannot create a profile for the browser")?;
+    let outcome = run(browser, &profile, url, &mut reports).await;
+    let removed = std::fs::remove_dir_all(&profile);
+    outcome?;
+    removed.context("cannot remove the browser's profile")
+}
+
+async fn run(browser: &Path, profile: &Path, url: &str, reports: &mut Reports) -> Result<()> {
+    let mut chromium = Command::new(browser)
+        .args(FLAGS)
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("{url}/check/index.html"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot start {}; is it installed?", browser.display()))?;
+    let outcome = tokio::select! {
+        ended = chromium.wait() => bail!("the browser ended early ({})", ended?),
+        outcome = listen(reports) => outcome,
+    };
+    // Its other processes end with the first.
+    chromium.kill().await.context("cannot end the browser")?;
+    outcome
+}
+
+/// Prints reports until the page says that it is done.
+async fn listen(reports: &mut Reports) -> Result<()> {
+    loop {
+        let report = tokio::time::timeout(SILENCE_MAX, reports.recv()).await;
+        let Ok(Some(report)) = report else {
+            bail!(
+                "the browser reported nothing for {} s; open /check/index.html by hand to see why",
+                SILENCE_MAX.as_secs()
+            );
+        };
+        let text = |key: &str| report[key].as_str().unwrap_or_default();
+        match (&report["check"], &report["failed"]) {
+            (Value::String(check), Value::Null) => {
+                println!("  passed  {check}  {}", text("note"));
+            }
+            (Value::String(check), _) => println!("  FAILED  {check}: {}", text("failed")),
+            (_, Value::Number(failed)) if failed.as_u64() == Some(0) => {
+                println!("  {}", text("note"));
+                return Ok(());
+            }
+            (_, Value::Number(failed)) => bail!("{failed} check(s) failed in the browser"),
+            _ => println!("  {}", text("note")),
+        }
+    }
+}
+
+/// Nothing that talks to anybody but the page's own server: no multicast, no updates, no reports.
+const FLAGS: [&str; 10] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+];
+/// The longest check takes a tenth of this on a busy machine.
+const SILENCE_MAX: Duration = Duration::from_secs(120);

@@ -1,0 +1,94 @@
+//! `cargo xtask browser`: the JavaScript module alone, then pages in a browser against the program.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::outcome::Outcome;
+use crate::process::Invocation;
+
+/// Runs all that this machine can run; what is missing is named.
+///
+/// The browser and the program run in a network and a process table of their own, which end with the
+/// command: no packet leaves the machine and no process stays, whatever happens.
+pub(crate) fn run() -> Result<Outcome> {
+    Invocation::cargo("build --package rondevu --features server --example browser_peer").run()?;
+    let mut missing = Vec::new();
+    if Invocation::new("node").args(["--version"]).succeeds() {
+        Invocation::new("node")
+            .args(["--test", "docs/browser/tests/"])
+            .run_within(NODE_LIMIT)?;
+    } else {
+        missing.push("the module's own tests: install nodejs");
+    }
+    match obstacle() {
+        Some(obstacle) => missing.push(obstacle),
+        None => in_own_network().run_within(BROWSER_LIMIT)?,
+    }
+    Ok(match missing.len() {
+        0 => Outcome::Done,
+        2 => Outcome::Skipped(missing.join("; ")),
+        _ => Outcome::DoneExcept(missing.join("; ")),
+    })
+}
+
+/// Why no browser can be run here.
+fn obstacle() -> Option<&'static str> {
+    if !Invocation::new(CHROMIUM).args(["--version"]).succeeds() {
+        return Some("pages in a browser: install chromium");
+    }
+    let network = unshare().args(["sh", "-c", &format!("{NETWORK} && ip route get {GATEWAY}")]);
+    match network.succeeds() {
+        true => None,
+        false => Some(
+            "pages in a browser: this needs `unshare` and `ip` (util-linux, iproute2) and the right \
+             to make a network namespace, as root or by unprivileged user namespaces",
+        ),
+    }
+}
+
+fn in_own_network() -> Invocation {
+    let check = format!(
+        "{NETWORK} && exec target/debug/examples/browser_peer --udp {ADDRESS} --check {CHROMIUM}"
+    );
+    unshare().args(["sh", "-c", &check])
+}
+
+/// A network with nothing in it, and a process table that ends with its first process.
+fn unshare() -> Invocation {
+    Invocation::new("unshare").args([
+        "--user",
+        "--map-root-user",
+        "--net",
+        "--pid",
+        "--mount-proc",
+        "--fork",
+        "--kill-child",
+    ])
+}
+
+const CHROMIUM: &str = "chromium";
+/// For documentation only (RFC 5737): it is nobody's.
+const ADDRESS: &str = "198.51.100.1";
+const GATEWAY: &str = "198.51.100.2";
+/// Browsers use no loopback address for WebRTC and need a default route. Both ends of the pair are here, and
+/// nothing answers at the gateway.
+const NETWORK: &str = "ip link set lo up \
+    && ip link add web0 type veth peer name web1 \
+    && ip address add 198.51.100.1/24 dev web0 \
+    && ip link set web0 up && ip link set web1 up \
+    && ip route add default via 198.51.100.2 dev web0";
+const NODE_LIMIT: Duration = Duration::from_secs(120);
+/// The checks take a minute on an idle machine.
+const BROWSER_LIMIT: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_has_the_address_that_the_program_is_told() {
+        assert!(NETWORK.contains(&format!("add {ADDRESS}/24 ")));
+        assert!(NETWORK.contains(&format!("via {GATEWAY} ")));
+    }
+}
