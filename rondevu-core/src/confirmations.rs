@@ -18,23 +18,49 @@ pub enum Outcome {
 /// Holds one entry for each number from [`watch`](Self::watch) until [`take`](Self::take) or
 /// [`forget`](Self::forget), so it is as large as the number of those who wait.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Confirmations(BTreeMap<u64, Option<Outcome>>);
+pub(crate) struct Confirmations(BTreeMap<u64, Watched>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    Waiting,
+    /// It left whole in a session that is over: nobody can say any more that the peer does not
+    /// have it.
+    HasLeft,
+    Settled(Outcome),
+}
 
 impl Confirmations {
     pub(crate) fn watch(&mut self, number: u64) {
-        self.0.insert(number, None);
+        self.0.insert(number, Watched::Waiting);
     }
 
     /// The message has an outcome. Only the first counts.
     pub(crate) fn settle(&mut self, number: u64, outcome: Outcome) {
-        if let Some(entry) = self.0.get_mut(&number) {
-            entry.get_or_insert(outcome);
+        let Some(entry) = self.0.get_mut(&number) else {
+            return;
+        };
+        *entry = match (*entry, outcome) {
+            (Watched::Waiting, outcome) => Watched::Settled(outcome),
+            (Watched::HasLeft, Outcome::Undelivered | Outcome::Unknown) => {
+                Watched::Settled(Outcome::Unknown)
+            }
+            (Watched::HasLeft, Outcome::Delivered) => Watched::Settled(Outcome::Delivered),
+            (Watched::Settled(first), _) => Watched::Settled(first),
+        };
+    }
+
+    /// The message has left whole, and its session is over.
+    pub(crate) fn has_left(&mut self, number: u64) {
+        if let Some(entry @ Watched::Waiting) = self.0.get_mut(&number) {
+            *entry = Watched::HasLeft;
         }
     }
 
     /// The outcome, once there is one; it is not kept then.
     pub(crate) fn take(&mut self, number: u64) -> Option<Outcome> {
-        let outcome = (*self.0.get(&number)?)?;
+        let Watched::Settled(outcome) = *self.0.get(&number)? else {
+            return None;
+        };
         self.0.remove(&number);
         Some(outcome)
     }

@@ -161,6 +161,8 @@ impl Liveness {
     /// Declares the link suspect for a reason that lies outside.
     pub fn suspect(&mut self) {
         self.state = State::Suspect;
+        // An answer that an outage delayed says nothing about the path.
+        self.ping = None;
     }
 
     fn patience(&self) -> Duration {
@@ -177,7 +179,7 @@ impl Liveness {
         if due.reason == DeadlineReason::Heartbeat {
             return Some(LivenessTimeout::SendPing(self.start_ping(now)));
         }
-        self.state = State::Suspect;
+        self.suspect();
         Some(LivenessTimeout::Suspect)
     }
 
@@ -295,6 +297,18 @@ mod tests {
         assert_eq!(l.on_sent_unanswered(at(499)), None);
         assert_eq!(l.on_sent_unanswered(at(500)), Some(0));
         assert_eq!(l.on_sent_unanswered(at(501)), None, "one is on its way");
+    }
+
+    #[test]
+    fn an_answer_that_an_outage_delayed_measures_nothing() {
+        let mut l = liveness();
+        let before = l.round_trip_time();
+        l.handle_timeout(at(5000));
+        let suspect_at = l.poll_timeout().unwrap().at;
+        assert_eq!(l.handle_timeout(suspect_at), Some(LivenessTimeout::Suspect));
+        l.on_pong(0, at(60_000));
+        assert!(l.on_heard(false, at(60_000)), "heals");
+        assert_eq!(l.round_trip_time(), before);
     }
 
     #[test]

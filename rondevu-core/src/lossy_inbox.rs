@@ -122,14 +122,15 @@ impl LossyInbox {
                 self.reassembly.clear();
             }
         }
-        self.received += 1;
+        self.received = self.received.saturating_add(1);
         self.next = self.next.max(seq.advance(1));
         true
     }
 
     fn deliver(&mut self, delivery: Delivery, cost: u64) {
         self.ready.push(delivery, cost);
-        self.overflowed += self.ready.drop_oldest(self.window.max(cost));
+        let dropped = self.ready.drop_oldest(self.window.max(cost));
+        self.overflowed = self.overflowed.saturating_add(dropped);
     }
 
     /// Takes the next message or gap.
@@ -241,6 +242,54 @@ mod tests {
         }
         assert_eq!(inbox.take_overflowed(), 2);
         assert_eq!(texts(&mut inbox), ["c".into(), "d".into()]);
+    }
+
+    #[test]
+    fn a_skip_of_everything_does_not_overflow_the_count() {
+        let mut inbox = LossyInbox::new(Order::Unordered, 1000, 100);
+        inbox.on_skip(Seq(0), Seq(u64::MAX), 1).unwrap();
+        data(&mut inbox, 5, Part::Whole, "late");
+        assert_eq!(inbox.missed(), 0);
+    }
+
+    #[test]
+    fn a_fragment_that_comes_again_and_again_counts_once() {
+        let mut inbox = LossyInbox::new(Order::Unordered, 1000, 100);
+        for _ in 0..50 {
+            data(&mut inbox, 1, Part::Middle, "b");
+        }
+        assert_eq!(inbox.held_bytes(), fragment_cost(1));
+        data(&mut inbox, 0, Part::First, "a");
+        data(&mut inbox, 2, Part::Last, "c");
+        assert_eq!(texts(&mut inbox), ["abc".into()]);
+    }
+
+    #[test]
+    fn absurd_counts_of_lost_messages_do_not_overflow_theirs() {
+        let mut inbox = LossyInbox::new(Order::Ordered, 2 * fragment_cost(0), 100);
+        for seq in 0..9 {
+            inbox.on_skip(Seq(seq), Seq(seq + 1), u64::MAX).unwrap();
+        }
+        assert_eq!(inbox.take_overflowed(), 0);
+        let gap = Delivery::Lost { messages: u64::MAX };
+        assert_eq!(inbox.pop(), Some(gap));
+    }
+
+    #[test]
+    fn a_gap_survives_the_messages_around_it() {
+        let mut inbox = LossyInbox::new(Order::Ordered, 2 * fragment_cost(1), 100);
+        data(&mut inbox, 0, Part::Whole, "a");
+        inbox.on_skip(Seq(1), Seq(2), 5).unwrap();
+        inbox.on_skip(Seq(2), Seq(3), 7).unwrap();
+        for seq in 3..6 {
+            data(&mut inbox, seq, Part::Whole, "b");
+        }
+        let gap = Delivery::Lost { messages: 12 };
+        assert_eq!(inbox.pop(), Some(gap));
+        assert_eq!(
+            inbox.take_overflowed() as usize + texts(&mut inbox).len(),
+            4
+        );
     }
 
     #[test]

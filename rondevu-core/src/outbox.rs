@@ -425,9 +425,15 @@ impl Outbox {
     pub fn reset(&mut self) -> Unconfirmed {
         let unconfirmed = self.unconfirmed();
         while let Some(entry) = self.sent.pop_back() {
+            let has_left = entry.end() <= self.next_max;
             match entry.content {
                 Content::Gap { messages } => self.lost += messages,
-                Content::Message(message) => self.queue.restore(message),
+                Content::Message(message) => {
+                    if has_left {
+                        self.confirmations.has_left(message.number);
+                    }
+                    self.queue.restore(message);
+                }
             }
         }
         self.sent_bytes = 0;

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::frame::fragment_cost;
 use crate::{Delivery, Message};
 
 /// Deliveries in the order in which the application gets them, each with its cost.
@@ -39,17 +40,22 @@ impl Ready {
         Some(delivery)
     }
 
-    /// Makes room by dropping the oldest until at most `cost_max` is left; how many messages that
-    /// were.
+    /// Makes room by dropping the oldest messages until at most `cost_max` is left, gaps apart; how
+    /// many messages that were. Gaps among them become one, which stays.
     pub(crate) fn drop_oldest(&mut self, cost_max: u64) -> u64 {
-        let mut dropped = 0;
+        let (mut dropped, mut missing) = (0, 0u64);
         while self.cost > cost_max
             && let Some(delivery) = self.pop()
         {
-            dropped += match delivery {
-                Delivery::Message(_) => 1,
-                Delivery::Lost { messages } => messages,
-            };
+            match delivery {
+                Delivery::Message(_) => dropped += 1,
+                Delivery::Lost { messages } => missing = missing.saturating_add(messages),
+            }
+        }
+        if missing > 0 {
+            let (gap, cost) = (Delivery::Lost { messages: missing }, fragment_cost(0));
+            self.cost += cost;
+            self.deliveries.push_front((gap, cost));
         }
         dropped
     }

@@ -84,7 +84,10 @@ impl Reassembly {
             Part::Whole => run.complete().map(Some),
             Part::First | Part::Middle | Part::Last => {
                 self.cost += run.cost;
-                self.runs.insert(start, run);
+                // On a lossy channel nothing keeps a peer from sending a fragment twice.
+                if let Some(replaced) = self.runs.insert(start, run) {
+                    self.cost -= replaced.cost;
+                }
                 Ok(None)
             }
         }

@@ -324,6 +324,8 @@ impl ChannelMachine {
         mut payload: Bytes,
         now: Instant,
     ) -> Result<(), ProtocolViolation> {
+        // Even if the message turns out to be broken: what stood before the fault counts.
+        self.fame = Fame::KnownToPeer;
         match self.speech {
             Speech::Plain => {
                 let message = Message::from_parts(kind, payload)
@@ -338,7 +340,6 @@ impl ChannelMachine {
                 }
             }
         }
-        self.fame = Fame::KnownToPeer;
         let dropped = self.receiving.take_overflowed();
         if dropped > 0 {
             self.events

@@ -9,7 +9,7 @@ mod peer;
 mod plain;
 mod streams;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::String;
 
 use bytes::Bytes;
@@ -131,6 +131,8 @@ struct SessionLink {
     confirmed: bool,
     /// Whether datagrams that came in while the link was suspect have already hastened a retry.
     hastened: bool,
+    /// Lossy channels whose end has come before their stream: the two travel on different streams.
+    early_ends: BTreeSet<ChannelId>,
 }
 
 impl LiveLink {
@@ -424,7 +426,10 @@ impl ConnectionMachine {
             return;
         }
         self.close_by = Some(now + self.config.close_timeout);
-        for channel in self.channels.values_mut() {
+        // What closed before stays readable: its last event has been told, without what would be
+        // thrown away now.
+        let open = |channel: &&mut ChannelMachine| channel.state() != DurableChannelState::Closed;
+        for channel in self.channels.values_mut().filter(open) {
             channel.finish();
             channel.discard_incoming();
         }

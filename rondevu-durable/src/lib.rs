@@ -12,6 +12,9 @@ mod error;
 mod reception;
 mod service;
 mod session_table;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod trickle;
 
 pub use channel::{ChannelEvent, ChannelMachine};
 pub use config::{
@@ -27,6 +30,8 @@ pub use error::{
 };
 pub use reception::{Caller, Reception};
 pub use service::{
-    OfferKey, ServiceAction, ServiceConfig, ServiceEvent, ServiceMachine, ServiceRetry,
+    OfferKey, PollEnd, PollingConfig, Presence, ServiceAction, ServiceConfig, ServiceEvent,
+    ServiceMachine, ServiceRetry,
 };
 pub use session_table::{SessionLimits, SessionTable};
+pub use trickle::{TrickleAction, TrickleMachine};

@@ -68,6 +68,9 @@ impl Reception {
 
     /// A fact about the link; who the peer is, once that has become clear.
     pub fn handle_link_event(&mut self, event: LinkEvent) -> Option<Caller> {
+        if self.is_over() {
+            return None;
+        }
         match event {
             LinkEvent::Connected(info) => self.info = Some(info),
             LinkEvent::Closed { .. } => self.phase = Phase::Over,
@@ -202,6 +205,21 @@ mod tests {
         let junk = message(CONTROL, MessageKind::Binary, b"junk");
         assert_eq!(stops.handle_link_event(junk), None);
         assert!(stops.is_over());
+    }
+
+    #[test]
+    fn a_hello_that_comes_too_late_names_nobody() {
+        let mut late = reception();
+        late.handle_timeout(late.poll_timeout().unwrap().at);
+        // Tag, version, session, generation, incarnation, no peer_incarnation, four limits, no
+        // channels, nonce, no proof, no extensions.
+        let hello: &[u8] = &[
+            0, 1, 5, 1, 7, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let hello = message(CONTROL, MessageKind::Binary, hello);
+        let in_time = reception().handle_link_event(hello.clone());
+        assert!(matches!(in_time, Some(Caller::Session { .. })));
+        assert_eq!(late.handle_link_event(hello), None);
     }
 
     #[test]

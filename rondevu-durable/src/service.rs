@@ -1,19 +1,41 @@
 //! A published service: when to publish again, how many offers stand open, when to ask for answers.
 
-use std::collections::{BTreeMap, VecDeque};
+mod lease;
+mod offer_pool;
+pub(crate) mod polling;
+pub(crate) mod request;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::vec::Vec;
 
 use core::time::Duration;
 use rondevu_core::{BackoffPolicy, Deadline, DeadlineReason, Instant};
 
+pub use self::offer_pool::OfferKey;
+pub use self::polling::{PollEnd, PollingConfig};
+pub use self::request::ServiceRetry;
+
+use self::lease::Lease;
+use self::offer_pool::OfferPool;
+use self::polling::Polling;
+use self::request::Request;
+
 /// How a service is kept published.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServiceConfig {
-    /// How many offers stand open at once: so many dialers can connect at the same instant.
-    /// Default 1.
+    /// How many offers stand open at once, between 1 and 100: so many dialers can connect at the
+    /// same instant. Default 1.
     pub pool_size: usize,
-    /// The service is published again when this share of its time to live is left. Default 0.2,
-    /// that is at 80 %.
+    /// The service is published again, and an offer replaced, when this share of its time to live
+    /// is left. Default 0.2, that is at 80 %.
     pub ttl_refresh_margin: f64,
+    /// How often to ask for answers a server that cannot keep a request open.
+    pub polling: PollingConfig,
+    /// How often to ask whether the server still knows the service, besides after each outage.
+    /// Default 60 s.
+    pub check_interval: Duration,
     /// Delays between attempts after the signaling server failed; without a limit of attempts.
     pub backoff: BackoffPolicy,
 }
@@ -27,53 +49,61 @@ impl Default for ServiceConfig {
         Self {
             pool_size: 1,
             ttl_refresh_margin: 0.2,
+            polling: PollingConfig::default(),
+            check_interval: Duration::from_secs(60),
             backoff,
         }
     }
 }
 
-/// Names an offer that this side made, whatever the server calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OfferKey(pub u64);
-
-/// What the embedder must do; each ends with one of the `handle_*` calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the embedder must do; requests end with one of the `handle_*` calls.
+///
+/// Of each kind of request there is never more than one under way; the first two count as one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceAction {
     /// Publish the service with a new offer.
     Publish {
         /// The name of the new offer.
         offer: OfferKey,
     },
-    /// Create one more offer.
-    CreateOffer {
-        /// The name of the new offer.
-        offer: OfferKey,
+    /// Create more offers with one request.
+    CreateOffers {
+        /// The names of the new offers.
+        offers: Vec<OfferKey>,
     },
-    /// Drop an offer that has expired.
-    DropOffer {
-        /// The offer.
-        offer: OfferKey,
+    /// Drop offers that nobody can answer any more. No request.
+    DropOffers {
+        /// The offers.
+        offers: Vec<OfferKey>,
+    },
+    /// Drop offers that are not needed, and delete them on the server. Nobody waits for the end.
+    DeleteOffers {
+        /// The offers.
+        offers: Vec<OfferKey>,
     },
     /// Ask for answers.
-    Poll,
+    Poll {
+        /// How long the server may keep the request open.
+        wait: Duration,
+    },
+    /// Look the service up, as a dialer would.
+    Check,
 }
 
-/// Whether a failed request may be tried again.
+/// What a look at the server has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceRetry {
-    /// It will fail again: the service stops.
-    Never,
-    /// After the usual delay.
-    Backoff,
-    /// The server has forgotten the service: publish it again.
-    Publish,
+pub enum Presence {
+    /// The service is found.
+    Found,
+    /// It is not, or only under another uuid.
+    Missing,
 }
 
 /// What happened, for the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServiceEvent {
-    /// The service can be found.
+    /// The service can be found, for the first time or again after the server had lost it.
     Published,
     /// The service was published again in time.
     Refreshed,
@@ -86,182 +116,309 @@ pub enum ServiceEvent {
 }
 
 /// The machine of one published service.
+///
+/// | duty | when |
+/// | --- | --- |
+/// | publish | until published, before the end of its time to live, when the server lost it |
+/// | create offers | as soon as fewer than the pool's size stand ready; before they expire |
+/// | poll | all the time, see [`PollingConfig`] |
+/// | check | after an outage and now and then: a server that came back empty does not say so |
 #[derive(Debug)]
 pub struct ServiceMachine {
     config: ServiceConfig,
     rng: fastrand::Rng,
     lease: Lease,
-    offers: BTreeMap<OfferKey, Instant>,
+    pool: OfferPool,
+    polling: Polling,
     next_offer: u64,
-    /// Whether a publish or create request is under way.
-    writing: bool,
-    polling: bool,
-    failures: u32,
-    not_before: Instant,
+    writing: Request,
+    asking: Request,
+    checking: Request,
     actions: VecDeque<ServiceAction>,
     events: VecDeque<ServiceEvent>,
+    now: Instant,
 }
 
+/// The kinds of requests, each with pauses of its own: a server may do one and fail at another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lease {
-    /// The service is not published, or the server has forgotten it.
-    Wanted {
-        before: bool,
-    },
-    Held {
-        renew_at: Instant,
-        ends_at: Instant,
-    },
-    Refused,
+enum Kind {
+    Write,
+    Poll,
+    Check,
 }
 
 impl ServiceMachine {
     /// A service that is to be published.
     pub fn new(config: ServiceConfig, seed: u64) -> Self {
         Self {
-            config,
             rng: fastrand::Rng::with_seed(seed),
-            lease: Lease::Wanted { before: false },
-            offers: BTreeMap::new(),
+            lease: Lease::Wanted,
+            pool: OfferPool::new(config.pool_size, config.ttl_refresh_margin),
+            polling: Polling::new(config.polling),
             next_offer: 0,
-            writing: false,
-            polling: false,
-            failures: 0,
-            not_before: Instant::ORIGIN,
+            writing: Request::default(),
+            asking: Request::default(),
+            checking: Request::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
+            now: Instant::ORIGIN,
+            config,
         }
     }
 
     /// The service is published for `granted` together with `offer`.
     pub fn handle_published(&mut self, offer: OfferKey, granted: Duration, now: Instant) {
-        self.writing = false;
-        self.succeeded();
-        let share = 1.0 - self.config.ttl_refresh_margin.clamp(0.05, 0.95);
-        self.events.push_back(match self.lease {
-            Lease::Held { .. } | Lease::Wanted { before: true } => ServiceEvent::Refreshed,
-            Lease::Wanted { before: false } | Lease::Refused => ServiceEvent::Published,
-        });
-        self.lease = Lease::Held {
-            renew_at: now + granted.mul_f64(share),
-            ends_at: now + granted,
-        };
-        self.offers.insert(offer, now + granted);
+        if self.is_over() {
+            return;
+        }
+        self.succeeded(Kind::Write, now);
+        match self.lease {
+            Lease::Held { .. } => self.events.push_back(ServiceEvent::Refreshed),
+            Lease::Wanted | Lease::Refused => {
+                self.events.push_back(ServiceEvent::Published);
+                self.polling.expect(now);
+            }
+        }
+        let (margin, check) = (self.config.ttl_refresh_margin, self.config.check_interval);
+        self.lease = Lease::grant(granted, margin, check, now);
+        self.pool.add(offer, granted, now);
     }
 
-    /// An offer stands open for `granted`.
-    pub fn handle_offer_created(&mut self, offer: OfferKey, granted: Duration, now: Instant) {
-        self.writing = false;
-        self.succeeded();
-        self.offers.insert(offer, now + granted);
+    /// Offers stand open, each for its time.
+    pub fn handle_offers_created(&mut self, offers: &[(OfferKey, Duration)], now: Instant) {
+        if self.is_over() {
+            return;
+        }
+        self.succeeded(Kind::Write, now);
+        for (offer, granted) in offers {
+            self.pool.add(*offer, *granted, now);
+        }
     }
 
     /// A publish or create request failed.
     pub fn handle_write_failed(&mut self, retry: ServiceRetry, now: Instant) {
-        self.writing = false;
-        self.failed(retry, now);
+        self.failed(Kind::Write, retry, now);
     }
 
-    /// A request for answers came back; the answered offers are no longer open.
-    pub fn handle_polled(&mut self, answered: &[OfferKey]) {
-        self.polling = false;
-        self.succeeded();
-        for offer in answered {
-            self.offers.remove(offer);
+    /// A request for answers came back. `answered` are those of this service's offers that had no
+    /// answer before.
+    pub fn handle_polled(&mut self, answered: &[OfferKey], end: PollEnd, now: Instant) {
+        if self.is_over() {
+            return;
         }
+        let took = self.succeeded(Kind::Poll, now);
+        self.polling.polled(answered.len(), end, took, now);
+        for offer in answered {
+            self.pool.take(*offer);
+        }
+    }
+
+    /// An offer was answered of which a request for answers had told too early.
+    pub fn handle_answered(&mut self, offer: OfferKey) {
+        self.pool.take(offer);
     }
 
     /// A request for answers failed.
     pub fn handle_poll_failed(&mut self, retry: ServiceRetry, now: Instant) {
-        self.polling = false;
-        self.failed(retry, now);
+        self.failed(Kind::Poll, retry, now);
     }
 
-    fn succeeded(&mut self) {
-        if core::mem::take(&mut self.failures) > 0 {
-            self.events.push_back(ServiceEvent::SignalingBack);
+    /// The service was looked up.
+    pub fn handle_checked(&mut self, presence: Presence, now: Instant) {
+        if self.is_over() {
+            return;
+        }
+        self.succeeded(Kind::Check, now);
+        self.lease.plan_check(now + self.config.check_interval);
+        match presence {
+            Presence::Found => {}
+            Presence::Missing => self.lose_service(),
         }
     }
 
-    fn failed(&mut self, retry: ServiceRetry, now: Instant) {
+    /// The service could not be looked up.
+    pub fn handle_check_failed(&mut self, retry: ServiceRetry, now: Instant) {
+        self.failed(Kind::Check, retry, now);
+    }
+
+    fn request(&mut self, kind: Kind) -> &mut Request {
+        match kind {
+            Kind::Write => &mut self.writing,
+            Kind::Poll => &mut self.asking,
+            Kind::Check => &mut self.checking,
+        }
+    }
+
+    fn is_failing(&self) -> bool {
+        [&self.writing, &self.asking, &self.checking]
+            .iter()
+            .any(|request| request.is_failing())
+    }
+
+    /// Returns how long the request took.
+    fn succeeded(&mut self, kind: Kind, now: Instant) -> Duration {
+        let failed_before = self.request(kind).is_failing();
+        let took = self.request(kind).succeed(now);
+        self.recover(failed_before, now);
+        took
+    }
+
+    /// The server answers, whatever it says. If it did not before, it may have lost its memory.
+    fn recover(&mut self, failed_before: bool, now: Instant) {
+        if failed_before {
+            for other in [Kind::Write, Kind::Poll, Kind::Check] {
+                self.request(other).hasten(now);
+            }
+            self.polling.expect(now);
+            self.lease.plan_check(now);
+            if !self.is_failing() {
+                self.events.push_back(ServiceEvent::SignalingBack);
+            }
+        }
+    }
+
+    /// Whether the service was refused, which is final: what still comes back changes nothing.
+    fn is_over(&self) -> bool {
+        self.lease == Lease::Refused
+    }
+
+    fn failed(&mut self, kind: Kind, retry: ServiceRetry, now: Instant) {
+        if self.is_over() {
+            return;
+        }
+        let failing_before = self.is_failing();
+        let (backoff, mut rng) = (self.config.backoff, self.rng.fork());
+        let request = self.request(kind);
+        let failed_before = request.is_failing();
         match retry {
             ServiceRetry::Never => {
+                request.pause(Duration::ZERO, now);
                 self.lease = Lease::Refused;
                 self.events.push_back(ServiceEvent::Refused);
             }
-            ServiceRetry::Publish => {
-                self.offers.clear();
-                self.lease = Lease::Wanted { before: true };
+            ServiceRetry::After(pause) => {
+                self.recover(failed_before, now);
+                self.request(kind).pause(pause, now);
             }
             ServiceRetry::Backoff => {
-                if self.failures == 0 {
+                request.fail(&backoff, &mut rng, now);
+                if !failing_before {
                     self.events.push_back(ServiceEvent::SignalingLost);
                 }
-                self.failures = self.failures.saturating_add(1);
-                self.not_before = now + self.config.backoff.delay(self.failures, &mut self.rng);
             }
+            ServiceRetry::Publish => {
+                request.set_back(&backoff, &mut rng, now);
+                self.recover(failed_before, now);
+                self.lose_service();
+            }
+            ServiceRetry::StartOver => {
+                request.set_back(&backoff, &mut rng, now);
+                self.recover(failed_before, now);
+                self.lease.lose();
+                let offers = self.pool.clear();
+                self.drop_offers(offers);
+            }
+        }
+    }
+
+    fn lose_service(&mut self) {
+        self.lease.lose();
+        self.pool.doubt();
+    }
+
+    fn drop_offers(&mut self, offers: Vec<OfferKey>) {
+        if !offers.is_empty() {
+            self.actions.push_back(ServiceAction::DropOffers { offers });
         }
     }
 
     /// Plans what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let expired: Vec<OfferKey> = self
-            .offers
-            .iter()
-            .filter(|(_, ends)| **ends <= now)
-            .map(|(key, _)| *key)
-            .collect();
-        for offer in expired {
-            self.offers.remove(&offer);
-            self.actions.push_back(ServiceAction::DropOffer { offer });
-        }
-        if now < self.not_before || self.lease == Lease::Refused {
-            return;
-        }
-        if let Lease::Held { ends_at, .. } = self.lease
-            && ends_at <= now
-        {
-            self.lease = Lease::Wanted { before: true };
+        self.now = self.now.max(now);
+        self.lease.handle_timeout(now);
+        let gone = self.pool.handle_timeout(now);
+        self.drop_offers(gone.expired);
+        if !gone.surplus.is_empty() {
+            let offers = gone.surplus;
+            self.actions
+                .push_back(ServiceAction::DeleteOffers { offers });
         }
         self.plan_write(now);
-        if !self.polling && matches!(self.lease, Lease::Held { .. }) {
-            self.polling = true;
-            self.actions.push_back(ServiceAction::Poll);
+        if self.lease.is_held() {
+            self.plan_poll(now);
+            self.plan_check(now);
         }
     }
 
     fn plan_write(&mut self, now: Instant) {
-        if self.writing {
+        if self.lease == Lease::Refused || !self.writing.is_ready(now) {
             return;
         }
-        let offer = OfferKey(self.next_offer);
-        let action = match self.lease {
-            Lease::Wanted { .. } => ServiceAction::Publish { offer },
-            Lease::Held { renew_at, .. } if renew_at <= now => ServiceAction::Publish { offer },
-            Lease::Held { .. } if self.offers.len() < self.config.pool_size => {
-                ServiceAction::CreateOffer { offer }
+        let action = if self.lease.is_due(now) {
+            ServiceAction::Publish {
+                offer: self.new_offer(),
             }
-            Lease::Held { .. } | Lease::Refused => return,
+        } else {
+            let missing = self.pool.missing(now);
+            if missing == 0 {
+                return self.writing.settle();
+            }
+            ServiceAction::CreateOffers {
+                offers: (0..missing).map(|_| self.new_offer()).collect(),
+            }
         };
-        self.writing = true;
-        self.next_offer += 1;
+        self.writing.start(now);
         self.actions.push_back(action);
+    }
+
+    fn new_offer(&mut self) -> OfferKey {
+        let key = OfferKey(self.next_offer);
+        self.next_offer += 1;
+        key
+    }
+
+    fn plan_poll(&mut self, now: Instant) {
+        if self.polling.next_at() <= now && self.asking.is_ready(now) {
+            // After an outage it is worth knowing soon that it is over.
+            let wait = match self.asking.is_failing() {
+                true => Duration::ZERO,
+                false => WAIT,
+            };
+            self.asking.start(now);
+            self.actions.push_back(ServiceAction::Poll { wait });
+        }
+    }
+
+    fn plan_check(&mut self, now: Instant) {
+        let due = self.lease.check_at().is_some_and(|at| at <= now);
+        if due && self.checking.is_ready(now) {
+            self.checking.start(now);
+            self.actions.push_back(ServiceAction::Check);
+        }
     }
 
     /// When to call [`ServiceMachine::handle_timeout`]; also call it after each `handle_*`.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let Lease::Held { renew_at, .. } = self.lease else {
-            let retry = Deadline::new(self.not_before, DeadlineReason::Retry);
-            return (self.lease != Lease::Refused && !self.writing).then_some(retry);
+        if self.lease == Lease::Refused {
+            return None;
+        }
+        let with = |request: &Request, at: Option<Instant>, reason| {
+            let at = at?.max(request.ready_at()?);
+            Some(Deadline::new(at, reason))
         };
-        let renewal = (!self.writing)
-            .then(|| Deadline::new(renew_at.max(self.not_before), DeadlineReason::Renewal));
-        let poll = (!self.polling).then(|| Deadline::new(self.not_before, DeadlineReason::Poll));
-        let expiry = self.offers.values().min();
-        let expiry = expiry.map(|at| Deadline::new(*at, DeadlineReason::OfferExpiry));
-        [renewal, poll, expiry]
-            .into_iter()
-            .fold(None, Deadline::earlier)
+        let held = self.lease.is_held();
+        let poll_at = held.then(|| self.polling.next_at());
+        let refill_at = (held && self.pool.missing(self.now) > 0).then_some(self.now);
+        let expiry = self.pool.poll_timeout(self.now);
+        [
+            with(&self.writing, self.lease.due_at(), DeadlineReason::Renewal),
+            with(&self.writing, refill_at, DeadlineReason::Refill),
+            with(&self.asking, poll_at, DeadlineReason::Poll),
+            with(&self.checking, self.lease.check_at(), DeadlineReason::Retry),
+            expiry.map(|at| Deadline::new(at, DeadlineReason::OfferExpiry)),
+        ]
+        .into_iter()
+        .fold(None, Deadline::earlier)
     }
 
     /// What the embedder must do.
@@ -274,109 +431,11 @@ impl ServiceMachine {
         self.events.pop_front()
     }
 
-    /// How many offers stand open.
-    pub fn open_offers(&self) -> usize {
-        self.offers.len()
+    /// How many offers stand ready at `now`.
+    pub fn open_offers(&self, now: Instant) -> usize {
+        self.pool.ready(now)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TTL: Duration = Duration::from_secs(60);
-
-    fn at(secs: u64) -> Instant {
-        Instant::from_origin(Duration::from_secs(secs))
-    }
-
-    fn actions(service: &mut ServiceMachine, now: Instant) -> Vec<ServiceAction> {
-        service.handle_timeout(now);
-        core::iter::from_fn(|| service.poll_action()).collect()
-    }
-
-    fn published(pool_size: usize) -> ServiceMachine {
-        let config = ServiceConfig {
-            pool_size,
-            ..ServiceConfig::default()
-        };
-        let mut service = ServiceMachine::new(config, 1);
-        let offer = OfferKey(0);
-        assert_eq!(
-            actions(&mut service, at(0)),
-            [ServiceAction::Publish { offer }]
-        );
-        service.handle_published(offer, TTL, at(0));
-        assert_eq!(service.poll_event(), Some(ServiceEvent::Published));
-        service
-    }
-
-    #[test]
-    fn it_is_published_then_asks_for_answers() {
-        let mut service = published(1);
-        assert_eq!(actions(&mut service, at(0)), [ServiceAction::Poll]);
-        assert_eq!(actions(&mut service, at(1)), [], "polls do not overlap");
-    }
-
-    #[test]
-    fn an_answered_offer_is_replaced() {
-        let mut service = published(1);
-        actions(&mut service, at(0));
-        service.handle_polled(&[OfferKey(0)]);
-        let offer = OfferKey(1);
-        assert_eq!(
-            actions(&mut service, at(1)),
-            [ServiceAction::CreateOffer { offer }, ServiceAction::Poll]
-        );
-    }
-
-    #[test]
-    fn it_is_renewed_at_four_fifths_of_its_time_to_live() {
-        let mut service = published(1);
-        actions(&mut service, at(0));
-        let renewal = Deadline::new(at(48), DeadlineReason::Renewal);
-        assert_eq!(service.poll_timeout(), Some(renewal));
-        let offer = OfferKey(1);
-        assert_eq!(
-            actions(&mut service, at(48)),
-            [ServiceAction::Publish { offer }]
-        );
-        service.handle_published(offer, TTL, at(48));
-        assert_eq!(service.poll_event(), Some(ServiceEvent::Refreshed));
-    }
-
-    #[test]
-    fn an_outage_is_reported_once_and_its_end_once() {
-        let mut service = published(1);
-        actions(&mut service, at(0));
-        service.handle_poll_failed(ServiceRetry::Backoff, at(1));
-        assert_eq!(actions(&mut service, at(1)), []);
-        let retry = service.poll_timeout().unwrap().at;
-        assert_eq!(actions(&mut service, retry), [ServiceAction::Poll]);
-        service.handle_poll_failed(ServiceRetry::Backoff, retry);
-        actions(&mut service, retry + TTL / 2);
-        service.handle_polled(&[]);
-        let events: Vec<_> = core::iter::from_fn(|| service.poll_event()).collect();
-        assert_eq!(
-            events,
-            [ServiceEvent::SignalingLost, ServiceEvent::SignalingBack]
-        );
-    }
-
-    #[test]
-    fn a_forgotten_service_is_published_again_and_a_refused_one_is_not() {
-        let mut service = published(1);
-        actions(&mut service, at(0));
-        service.handle_poll_failed(ServiceRetry::Publish, at(1));
-        let offer = OfferKey(1);
-        assert_eq!(
-            actions(&mut service, at(1)),
-            [ServiceAction::Publish { offer }]
-        );
-        service.handle_write_failed(ServiceRetry::Never, at(1));
-        assert_eq!(
-            (actions(&mut service, at(9)), service.poll_timeout()),
-            (vec![], None)
-        );
-    }
-}
+/// Servers keep a request open for 30 s at most, and networks forget silent connections.
+const WAIT: Duration = Duration::from_secs(25);

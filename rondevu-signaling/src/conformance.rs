@@ -148,7 +148,7 @@ const CHECKS: &[(&str, Expect, Check)] = checks! {
         offers::an_answer_reaches_the_owner,
         offers::of_many_answers_one_is_taken,
         offers::a_secret_protects_an_offer,
-        candidates::candidates_reach_the_other_peer_in_order,
+        candidates::candidates_reach_the_other_peer_in_the_order_of_their_batch,
         candidates::candidates_of_an_unknown_offer_are_refused;
     Everything:
         names::a_claim_is_good_once,

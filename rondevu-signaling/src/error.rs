@@ -56,6 +56,9 @@ pub enum SignalingError {
     /// this peer's.
     #[error("there is no such service: look it up by its name again")]
     ServiceNotFound,
+    /// No service has this uuid any more; it may have been published again under another one.
+    #[error("no service has this uuid any more: look it up by its name again")]
+    ServiceMoved,
     /// The service is there, but all its offers are taken.
     #[error("the service has no free offer: try again in a moment")]
     NoOffers,
@@ -98,11 +101,16 @@ pub enum SignalingError {
         /// What the server says.
         message: String,
     },
+    /// The server keeps one offer for each description and has one with this description.
+    #[error("the server has an offer with this description already: make a new one")]
+    DescriptionKnown,
     /// The server failed (status 5xx).
     #[error("the signaling server failed with status {status}: {message}")]
     ServerFailed {
         /// The HTTP status.
         status: u16,
+        /// How long to wait, if the server says so; at most an hour.
+        retry_after: Option<Duration>,
         /// What the server says.
         message: String,
     },
@@ -126,6 +134,10 @@ pub enum Retry {
     /// Look the service up and take its next offer, at once with a little jitter. With
     /// [`SignalingError::NoOffers`] back off if it happens repeatedly.
     NextOffer,
+    /// Look the service up by its name again, at once. Whoever knows only the uuid can do nothing.
+    LookUp,
+    /// Make a new offer and send that instead, at once.
+    NewDescription,
     /// Claim the username, then do the same again.
     AfterClaim,
     /// Publish the service again, then create its further offers again.
@@ -148,8 +160,14 @@ impl SignalingError {
             | Self::NotRondevu { .. } => Retry::Never,
             Self::UsernameNotClaimed => Retry::AfterClaim,
             Self::Forgotten => Retry::AfterPublish,
+            Self::ServiceMoved => Retry::LookUp,
+            Self::DescriptionKnown => Retry::NewDescription,
             Self::NoOffers | Self::OfferGone | Self::OfferAlreadyAnswered => Retry::NextOffer,
             Self::RateLimited {
+                retry_after: Some(after),
+                ..
+            }
+            | Self::ServerFailed {
                 retry_after: Some(after),
                 ..
             } => Retry::After(*after),
@@ -160,7 +178,9 @@ impl SignalingError {
             | Self::RateLimited {
                 retry_after: None, ..
             }
-            | Self::ServerFailed { .. }
+            | Self::ServerFailed {
+                retry_after: None, ..
+            }
             | Self::Malformed { .. }
             | Self::NoRandomness => Retry::Backoff,
         }
@@ -184,6 +204,8 @@ impl SignalingError {
             | Self::SecretRefused
             | Self::Rejected { .. }
             | Self::ServiceNotFound
+            | Self::ServiceMoved
+            | Self::DescriptionKnown
             | Self::NoOffers
             | Self::OfferGone
             | Self::OfferAlreadyAnswered

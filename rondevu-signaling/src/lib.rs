@@ -44,15 +44,21 @@
 //! | [`MemorySignaling`] | all of it within one process |
 //! | `HttpSignaling` | the client of a server (feature `http`, on by default) |
 //! | `server` | the server (feature `server`) |
+//! | `original` | a stand-in for the original server with its faults, for tests (feature `original-server`) |
 //! | [`conformance`] | what every implementation must do, to be run against yours |
 
 pub mod conformance;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "http")]
 mod http;
 mod identity;
 mod memory;
 mod messages;
+#[cfg(feature = "original-server")]
+pub mod original;
 mod protocol_limits;
 mod registry;
 #[cfg(feature = "server")]
@@ -60,7 +66,7 @@ pub mod server;
 mod signaling;
 mod store;
 mod time;
-#[cfg(any(feature = "http", feature = "server"))]
+#[cfg(any(feature = "http", feature = "server", feature = "fuzzing"))]
 mod wire;
 
 pub use error::{Retry, SignalingError};

@@ -11,7 +11,7 @@ use rondevu_core::{
 };
 
 use crate::protocol_limits::check_description;
-use crate::registry::{Entropy, Limits, Registry};
+use crate::registry::{Entropy, Limits, Refusal, Registry};
 use crate::store::{AnswerRecord, CandidateRecord, OfferRecord, ServiceRecord, TakenOffer};
 use crate::{
     ClaimedUsername, CreatedOffer, ListedService, NewOffer, OfferAnswer, OwnOffer, OwnOfferAnswer,
@@ -81,6 +81,13 @@ impl fmt::Debug for MemoryPeer {
 
 #[async_trait]
 impl Signaling for MemoryPeer {
+    fn another_peer(&self) -> Option<Arc<dyn Signaling>> {
+        let signaling = MemorySignaling {
+            registry: Arc::clone(&self.registry),
+        };
+        Some(Arc::new(signaling.peer()))
+    }
+
     async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {
         Ok(self.registry.claim_username(claim).await?)
     }
@@ -131,7 +138,11 @@ impl Signaling for MemoryPeer {
     }
 
     async fn take_offer(&self, uuid: &ServiceUuid) -> Result<ServiceOffer, SignalingError> {
-        Ok(offered(self.registry.take_offer(uuid).await?))
+        match self.registry.take_offer(uuid).await {
+            Ok(taken) => Ok(offered(taken)),
+            Err(Refusal::ServiceNotFound) => Err(SignalingError::ServiceMoved),
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 
     async fn create_offers(

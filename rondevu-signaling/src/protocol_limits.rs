@@ -27,6 +27,22 @@ pub(crate) enum BrokenLimit {
     CandidateTooLarge,
 }
 
+#[cfg(feature = "server")]
+impl BrokenLimit {
+    /// What operators know it as; nothing where something is missing.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::SdpEmpty | Self::OffersMissing => None,
+            Self::SdpTooLarge => Some("sdp_bytes"),
+            Self::TooManyOffers => Some("offers_per_request"),
+            Self::SecretTooLong => Some("secret_bytes"),
+            Self::MetadataTooLarge => Some("metadata_bytes"),
+            Self::TooManyCandidates => Some("candidates_per_peer_and_offer"),
+            Self::CandidateTooLarge => Some("candidate_bytes"),
+        }
+    }
+}
+
 impl From<BrokenLimit> for SignalingError {
     fn from(broken: BrokenLimit) -> Self {
         Self::Invalid {

@@ -1,6 +1,7 @@
 //! The rules by which names, services and offers are given out, on top of any store.
 
 mod bus;
+mod capacity;
 mod entropy;
 mod limits;
 mod offers;
@@ -19,8 +20,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::UnixMillis;
 use crate::protocol_limits::WAIT_MAX;
 use crate::store::{MemoryStore, Store};
-use bus::Bus;
+use bus::{Bus, LocalBus};
 
+pub(crate) use capacity::Capacity;
 pub(crate) use entropy::Entropy;
 pub use limits::Limits;
 pub(crate) use refusal::Refusal;
@@ -33,7 +35,7 @@ pub(crate) type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 /// Trusts the caller about which peer it is and about nothing else.
 pub(crate) struct Registry {
     store: Box<dyn Store>,
-    bus: Bus,
+    bus: Box<dyn Bus>,
     limits: Limits,
     clock: Clock,
     entropy: Entropy,
@@ -44,9 +46,20 @@ pub(crate) struct Registry {
 impl Registry {
     /// A registry that lives in this process's memory.
     pub(crate) fn in_memory(limits: Limits, clock: Clock, entropy: Entropy) -> Self {
+        let store = Box::new(MemoryStore::new(limits.clone()));
+        Self::new(store, limits, clock, entropy)
+    }
+
+    /// A registry on top of a store that no other process uses.
+    pub(crate) fn new(
+        store: Box<dyn Store>,
+        limits: Limits,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Self {
         Self {
-            store: Box::new(MemoryStore::new(limits.clone())),
-            bus: Bus::default(),
+            store,
+            bus: Box::new(LocalBus::default()),
             limits,
             clock,
             entropy,
@@ -63,6 +76,12 @@ impl Registry {
     #[cfg(feature = "server")]
     pub(crate) fn stop_waiting(&self) {
         self.closing.send_replace(true);
+    }
+
+    /// How many requests wait.
+    #[cfg(feature = "server")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.bus.listeners()
     }
 
     /// The store, for housekeeping.
@@ -89,7 +108,7 @@ impl Registry {
             return ask().await;
         }
         let deadline = Instant::now() + wait.min(WAIT_MAX);
-        let bell = self.bus.listen(peer);
+        let bell = self.bus.listen(peer).await;
         let mut closing = self.closing.subscribe();
         loop {
             let mut rung = std::pin::pin!(bell.notify.notified());

@@ -1,5 +1,6 @@
 //! What a peer can ask of a signaling server, whichever way it is reached.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +25,15 @@ use crate::{
 /// before it is ready. No method retries by itself; [`SignalingError::retry`] says what to do.
 #[async_trait]
 pub trait Signaling: Send + Sync {
+    /// Another peer of the same server, with offers and services of its own; `None`, the default,
+    /// if only this one can be had.
+    ///
+    /// Some servers hand out all offers of a peer for each of its services: whoever has several
+    /// services makes each a peer.
+    fn another_peer(&self) -> Option<Arc<dyn Signaling>> {
+        None
+    }
+
     /// Claims a username for the key that signed, or renews the claim for another 365 days.
     ///
     /// Cancellation: the claim may have taken effect; claiming again with a fresh signature is
@@ -60,7 +70,8 @@ pub trait Signaling: Send + Sync {
     /// Publishes a service with its first offer, or publishes it again before it expires.
     ///
     /// Publishing again may change id and uuid of the service, depending on the server. Every call
-    /// needs a fresh signature. Cancellation: the service may have been published; publish again.
+    /// needs a fresh signature and a fresh description: some servers fail, without saying why, when
+    /// they are given one that they know, and remove the service. Cancellation: the service may have been published; publish again.
     ///
     /// # Errors
     ///
@@ -107,7 +118,7 @@ pub trait Signaling: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ServiceNotFound`](SignalingError::ServiceNotFound),
+    /// [`ServiceMoved`](SignalingError::ServiceMoved) if no service has this uuid,
     /// [`NoOffers`](SignalingError::NoOffers), and those of every request.
     async fn take_offer(&self, uuid: &ServiceUuid) -> Result<ServiceOffer, SignalingError>;
 

@@ -27,6 +27,22 @@ async fn the_http_client_with_our_server_conforms() {
     server.shutdown().await;
 }
 
+#[cfg(all(feature = "http", feature = "sqlite"))]
+#[tokio::test]
+async fn the_http_client_with_our_server_and_a_file_conforms() {
+    use rondevu_signaling::HttpSignaling;
+    use rondevu_signaling::server::{Server, ServerConfig, Storage};
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let storage = Storage::Sqlite(folder.path().join("store.db"));
+    let config = ServerConfig::default().storage(storage);
+    let server = Server::bind("127.0.0.1:0", config).await.unwrap().spawn();
+    let url = server.url();
+    let make_peer = || Arc::new(HttpSignaling::new(&url).unwrap()) as _;
+    run(make_peer, Expect::Everything).await.assert_passed();
+    server.shutdown().await;
+}
+
 /// Set `RONDEVU_TEST_SERVER` to the address of a server that you may fill with test names.
 #[cfg(feature = "http")]
 #[tokio::test]
@@ -42,5 +58,7 @@ async fn the_server_that_the_environment_names_conforms() {
         false => Expect::Protocol,
     };
     let make_peer = || Arc::new(HttpSignaling::new(&url).unwrap()) as _;
-    run(make_peer, expect).await.assert_passed();
+    let report = run(make_peer, expect).await;
+    println!("{url}: {report}");
+    report.assert_passed();
 }

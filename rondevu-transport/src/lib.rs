@@ -59,6 +59,9 @@ mod datagram;
 pub mod emulator;
 mod error;
 mod factory;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gather;
 pub mod loopback;
 mod router;

@@ -57,6 +57,14 @@ pub trait Transport: Send + fmt::Debug {
         now: Instant,
     ) -> Result<(), TransportError>;
 
+    /// The next address under which this side may be reached and that its description did not
+    /// name, in order. It is for the peer's [`add_remote_candidate`](Self::add_remote_candidate).
+    ///
+    /// By default there is none: everything was known when the description was made.
+    fn poll_candidate(&mut self) -> Option<IceCandidate> {
+        None
+    }
+
     /// Opens a stream. It carries messages once [`LinkEvent::StreamOpened`] names it.
     ///
     /// May be called before the link is connected.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rondevu_core::{ChannelId, Delivery, DurableChannelState, Instant, Message, Outcome, Overflow};
 use rondevu_durable::{ChannelEvent, ChannelMachine, SendError};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::connection::DurableConnection;
 use crate::shared::{ChannelShared, Shared, lock};
@@ -60,6 +60,48 @@ impl DurableChannel {
             .machine
             .channel_mut(self.0.id)
             .map(use_it)
+    }
+
+    /// What is notified at each change.
+    pub(crate) fn changed(&self) -> &Arc<Notify> {
+        &self.0.waiters.changed
+    }
+
+    /// The next message or gap; the outer `None` while there is none, the inner one at the end.
+    pub(crate) fn take_delivery(&self) -> Option<Option<Delivery>> {
+        let taken = self.with(|c| (c.recv(), c.is_drained(), c.wants_transmit()));
+        let Some((delivery, drained, wake)) = taken else {
+            return Some(None);
+        };
+        if wake {
+            self.shared().wake.notify_one();
+        }
+        match (delivery, drained) {
+            (Some(delivery), _) => Some(Some(delivery)),
+            (None, true) => Some(None),
+            (None, false) => None,
+        }
+    }
+
+    /// Whether a message would be taken, or none ever will.
+    pub(crate) fn has_room_or_ended(&self) -> bool {
+        self.has_room_or_ended_for(0)
+    }
+
+    pub(crate) fn has_room_or_ended_for(&self, len: usize) -> bool {
+        self.with(|channel| channel.has_room(len) || !channel.is_sending())
+            .unwrap_or(true)
+    }
+
+    /// Whether everything that was sent is confirmed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.with(|channel| channel.is_flushed(channel.outbox().accepted()))
+            .unwrap_or(false)
+    }
+
+    /// The same, or the channel has ended.
+    pub(crate) fn is_flushed_or_ended(&self) -> bool {
+        self.is_flushed() || self.state() == DurableChannelState::Closed
     }
 
     /// Sends a message, waiting for room in the queue if there is none.
@@ -189,12 +231,7 @@ impl DurableChannel {
             let changed = self.0.waiters.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let (delivery, drained, wake) =
-                self.with(|c| (c.recv(), c.is_drained(), c.wants_transmit()))?;
-            if wake {
-                self.shared().wake.notify_one();
-            }
-            if delivery.is_some() || drained {
+            if let Some(delivery) = self.take_delivery() {
                 return delivery;
             }
             changed.await;

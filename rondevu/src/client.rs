@@ -19,6 +19,7 @@ use crate::dial::{Dialer, Target};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::known_keys::{KeyPolicy, KnownKeys, KnownKeysInMemory};
+use crate::line::Lines;
 use crate::service::{DurableService, ServiceOptions};
 use crate::shared::Shared;
 
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) cable: Cable,
     pub(crate) clock: Clock,
     pub(crate) connections: AtomicU64,
+    pub(crate) lines: Lines,
 }
 
 impl Inner {
@@ -168,6 +170,14 @@ impl RondevuBuilder {
         self
     }
 
+    /// Other links than WebRTC, made by a factory that goes by `clock`.
+    #[cfg(test)]
+    pub(crate) fn links(mut self, factory: Arc<dyn TransportFactory>, clock: Clock) -> Self {
+        self.factory = Some(factory);
+        self.clock = Some(clock);
+        self
+    }
+
     /// Makes the client. Contacts nobody.
     ///
     /// # Errors
@@ -208,6 +218,7 @@ impl RondevuBuilder {
                 cable: self.cable,
                 clock,
                 connections: AtomicU64::new(0),
+                lines: Lines::default(),
             }),
         })
     }
@@ -308,6 +319,9 @@ impl Rondevu {
             bind: inner.bind,
             cable: inner.cable.clone(),
             clock: inner.clock,
+            lines: inner.lines.clone(),
+            // The rest of the attempt is for finding a path.
+            patience: inner.config.attempt_timeout / 2,
         };
         tokio::spawn(Driver::dialing(Arc::clone(&shared), dialer).run());
         Ok(DurableConnection::new(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState, Username};
 use rondevu_durable::{ChannelConfig, ConnectionEvent, Durability, Role};
 use rondevu_signaling::PublicKey;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::channel::DurableChannel;
 use crate::client::Inner;
@@ -203,18 +203,28 @@ impl DurableConnection {
             let changed = self.shared().incoming.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            {
-                let mut core = lock(&self.shared().core);
-                if let Some(id) = core.incoming.pop_front() {
-                    drop(core);
-                    return Some(self.handle(id));
-                }
-                if core.machine.state().is_final() {
-                    return None;
-                }
+            if let Some(channel) = self.take_incoming() {
+                return channel;
             }
             changed.await;
         }
+    }
+
+    /// The next channel that the peer created; the outer `None` while there is none, the inner one
+    /// when the connection has ended.
+    pub(crate) fn take_incoming(&self) -> Option<Option<DurableChannel>> {
+        let mut core = lock(&self.shared().core);
+        let (next, is_over) = (core.incoming.pop_front(), core.machine.state().is_final());
+        drop(core);
+        match next {
+            Some(id) => Some(Some(self.handle(id))),
+            None => is_over.then_some(None),
+        }
+    }
+
+    /// What is notified when a channel comes in.
+    pub(crate) fn incoming_notify(&self) -> &Arc<Notify> {
+        &self.shared().incoming
     }
 
     fn handle(&self, id: ChannelId) -> DurableChannel {

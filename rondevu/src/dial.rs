@@ -4,18 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondevu_core::{LinkId, ServiceName, ServiceUuid, Username};
+use rondevu_core::{LinkId, OfferId, ServiceName, ServiceUuid, Username};
 use rondevu_durable::{DialFailure, DialRetry};
-use rondevu_signaling::{Retry, Signaling, SignalingError};
-use rondevu_transport::TransportFactory;
+use rondevu_signaling::{Retry, ServiceOffer, Signaling, SignalingError};
+use rondevu_transport::{Transport, TransportFactory};
 
 use crate::cable::Cable;
 use crate::clock::Clock;
+use crate::line::Lines;
 use crate::link::Link;
 use crate::sockets::Sockets;
+use crate::trickle::Trickling;
 
 /// Whom to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A service by its owner and name; looked up again for every attempt.
     Service {
@@ -37,6 +39,17 @@ pub(crate) struct Dialer {
     pub(crate) bind: SocketAddr,
     pub(crate) cable: Cable,
     pub(crate) clock: Clock,
+    pub(crate) lines: Lines,
+    /// How long an attempt waits for an offer.
+    pub(crate) patience: Duration,
+}
+
+/// What one attempt has found out so far.
+#[derive(Debug, Default)]
+struct Search {
+    uuid: Option<ServiceUuid>,
+    /// Offers that others were given too, and answered first.
+    spent: Vec<OfferId>,
 }
 
 impl Dialer {
@@ -45,18 +58,6 @@ impl Dialer {
     /// Each attempt has fresh sockets: a new port passes where the state of a router about the old
     /// one is broken, and no two links of this dialer ever share a pair of addresses.
     pub(crate) async fn dial(self, link: LinkId) -> Result<Link, DialFailure> {
-        let uuid = match &self.target {
-            Target::Uuid(uuid) => uuid.clone(),
-            Target::Service { username, service } => {
-                let found = self.signaling.find_service(username, service).await;
-                found.map_err(|error| self.refused(error))?
-            }
-        };
-        let offer = self
-            .signaling
-            .take_offer(&uuid)
-            .await
-            .map_err(|e| self.refused(e))?;
         let any_port = SocketAddr::new(self.bind.ip(), 0);
         let sockets = Sockets::bind(any_port, self.cable.clone())
             .await
@@ -64,41 +65,171 @@ impl Dialer {
                 reason: format!("cannot open a UDP socket on {}: {error}", self.bind.ip()),
                 retry: DialRetry::Later,
             })?;
+        let (offer, transport) = self.call(&sockets).await?;
+        let signaling = Arc::clone(&self.signaling);
+        let transport = Trickling::start(transport, signaling, offer, self.clock);
+        Ok(Link::with_own_sockets(link, Box::new(transport), sockets))
+    }
+
+    /// Gets an offer of its own. While there are too few, the dialers of this client get them in
+    /// the order of their coming, and only the first of them asks.
+    async fn call(&self, sockets: &Sockets) -> Result<(OfferId, Box<dyn Transport>), DialFailure> {
+        let mut search = Search::default();
+        let in_time = tokio::time::timeout(self.patience, async {
+            if !self.lines.is_forming(&self.target) {
+                match self.answer_one(&mut search, sockets).await {
+                    Err(Miss::Taken | Miss::NoOffer) => {}
+                    other => return other,
+                }
+            }
+            let _place = self.lines.reach_head(&self.target).await;
+            let mut rounds = 0;
+            loop {
+                match self.answer_one(&mut search, sockets).await {
+                    // There may be more.
+                    Err(Miss::Taken) => tokio::time::sleep(jitter(TAKEN_PAUSE, 1.0)).await,
+                    Err(Miss::NoOffer) => {
+                        tokio::time::sleep(no_offer_pause(rounds)).await;
+                        rounds += 1;
+                    }
+                    other => return other,
+                }
+            }
+        });
+        match in_time.await {
+            Ok(Ok(called)) => Ok(called),
+            Ok(Err(Miss::Failed(failure))) => Err(failure),
+            Ok(Err(Miss::Taken | Miss::NoOffer)) | Err(_) => Err(DialFailure {
+                reason: "the service has no free offer: others are faster".into(),
+                retry: DialRetry::After(NO_OFFER_PAUSE),
+            }),
+        }
+    }
+
+    /// Takes the next offer and answers it.
+    async fn answer_one(
+        &self,
+        search: &mut Search,
+        sockets: &Sockets,
+    ) -> Result<(OfferId, Box<dyn Transport>), Miss> {
+        let offer = self.take(search).await?;
+        if search.spent.contains(&offer.offer_id) {
+            return Err(Miss::NoOffer);
+        }
         let now = self.clock.now();
         let answered = self
             .factory
             .create_answer(&offer.sdp, &sockets.addresses(), now)
-            .map_err(|error| DialFailure {
-                reason: error.to_string(),
-                retry: DialRetry::Later,
+            .map_err(|error| {
+                Miss::Failed(DialFailure {
+                    reason: error.to_string(),
+                    retry: DialRetry::Later,
+                })
             })?;
         let answer = self
             .signaling
             .answer_offer(&offer.offer_id, &answered.description, None);
-        answer.await.map_err(|error| self.refused(error))?;
-        Ok(Link::with_own_sockets(link, answered.transport, sockets))
+        match answer.await {
+            Ok(()) => Ok((offer.offer_id, answered.transport)),
+            Err(SignalingError::OfferAlreadyAnswered | SignalingError::OfferGone) => {
+                search.spent.push(offer.offer_id);
+                Err(Miss::Taken)
+            }
+            Err(error) => Err(self.failed(&error)),
+        }
     }
 
-    fn refused(&self, error: SignalingError) -> DialFailure {
-        let retry = match (&error, error.retry()) {
+    async fn take(&self, search: &mut Search) -> Result<ServiceOffer, Miss> {
+        let mut renewals = 0;
+        loop {
+            let uuid = match search.uuid.take() {
+                Some(uuid) => uuid,
+                None => self.find().await?,
+            };
+            match self.signaling.take_offer(&uuid).await {
+                Ok(offer) => {
+                    search.uuid = Some(uuid);
+                    return Ok(offer);
+                }
+                Err(SignalingError::NoOffers) => {
+                    search.uuid = Some(uuid);
+                    return Err(Miss::NoOffer);
+                }
+                // Published again between the two requests, with some servers under another uuid.
+                Err(error)
+                    if error.retry() == Retry::LookUp
+                        && matches!(self.target, Target::Service { .. })
+                        && renewals < RENEWALS_MAX =>
+                {
+                    renewals += 1;
+                }
+                Err(error) => return Err(self.failed(&error)),
+            }
+        }
+    }
+
+    async fn find(&self) -> Result<ServiceUuid, Miss> {
+        match &self.target {
+            Target::Uuid(uuid) => Ok(uuid.clone()),
+            Target::Service { username, service } => {
+                let found = self.signaling.find_service(username, service).await;
+                found.map_err(|error| self.failed(&error))
+            }
+        }
+    }
+
+    fn failed(&self, error: &SignalingError) -> Miss {
+        let retry = match (error, error.retry()) {
             (SignalingError::ServiceNotFound, _) => DialRetry::Never,
-            (SignalingError::NoOffers, _) => DialRetry::After(NO_OFFERS_DELAY),
-            (_, Retry::NextOffer) => DialRetry::After(NEXT_OFFER_DELAY),
-            (_, Retry::After(delay)) => DialRetry::After(delay),
+            (SignalingError::ServiceMoved, _) => match self.target {
+                Target::Uuid(_) => DialRetry::Never,
+                Target::Service { .. } => DialRetry::Later,
+            },
+            (_, Retry::After(delay)) => DialRetry::After(delay.max(TAKEN_PAUSE)),
             (_, Retry::Never) => DialRetry::Never,
             _ => DialRetry::Later,
         };
-        let reason = match (&error, &self.target) {
+        let reason = match (error, &self.target) {
             (SignalingError::ServiceNotFound, Target::Service { username, service }) => format!(
                 "nobody exposes {service} as {username}: check both names and that it is running"
             ),
-            (SignalingError::ServiceNotFound, Target::Uuid(uuid)) => {
+            (SignalingError::ServiceMoved, Target::Uuid(uuid)) => {
                 format!("there is no service {uuid}: it may have been published again")
             }
-            _ => with_sources(&error),
+            _ => with_sources(error),
         };
-        DialFailure { reason, retry }
+        Miss::Failed(DialFailure { reason, retry })
     }
+}
+
+/// Why a dialer did not get an offer.
+enum Miss {
+    /// Another dialer answered first.
+    Taken,
+    /// All offers are taken.
+    NoOffer,
+    /// Something else.
+    Failed(DialFailure),
+}
+
+/// Short at first, since a refill takes no longer. Then who has waited longer asks more often, so
+/// that dialers of different clients too are served roughly in the order of their coming.
+fn no_offer_pause(rounds: u32) -> Duration {
+    let pause = match rounds.checked_sub(REFILL_ROUNDS) {
+        None => REFILL_PAUSE,
+        Some(later) => NO_OFFER_PAUSE
+            .saturating_sub(PAUSE_STEP * later)
+            .max(NO_OFFER_PAUSE_MIN),
+    };
+    jitter(pause, 0.25)
+}
+
+/// `pause`, varied by `share` of it, so that those who came together do not come together again.
+fn jitter(pause: Duration, share: f64) -> Duration {
+    let mut byte = [128];
+    // Without randomness nothing else works either; the pause as it is does no harm.
+    let _ = getrandom::fill(&mut byte);
+    pause.mul_f64(1.0 + share * (f64::from(byte[0]) / 128.0 - 1.0))
 }
 
 /// The error and what caused it, in one line.
@@ -113,6 +244,14 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The service is just creating its next offer.
-const NO_OFFERS_DELAY: Duration = Duration::from_millis(100);
-const NEXT_OFFER_DELAY: Duration = Duration::from_millis(25);
+/// The service is just creating its next offers.
+const REFILL_PAUSE: Duration = Duration::from_millis(25);
+const REFILL_ROUNDS: u32 = 3;
+/// The service is slow, or there are many dialers.
+const NO_OFFER_PAUSE: Duration = Duration::from_millis(100);
+const NO_OFFER_PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_STEP: Duration = Duration::from_millis(5);
+/// The next offer is there at once; the jitter is for those who lost the same one.
+const TAKEN_PAUSE: Duration = Duration::from_millis(10);
+/// A service that is renewed more often between two requests is not to be caught.
+const RENEWALS_MAX: u32 = 3;

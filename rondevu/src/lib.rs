@@ -34,12 +34,17 @@ mod dial;
 mod driver;
 mod error;
 mod greeting;
+mod io;
 mod known_keys;
+mod line;
 mod link;
 mod service;
 mod service_driver;
 mod shared;
 mod sockets;
+mod streams;
+mod trickle;
+mod waiting;
 
 pub use cable::Cable;
 pub use channel::DurableChannel;
@@ -47,8 +52,10 @@ pub use client::{Rondevu, RondevuBuilder};
 pub use connection::{DurableConnection, PeerInfo};
 pub use dial::Target;
 pub use error::Error;
+pub use io::ChannelIo;
 pub use known_keys::{KeyPolicy, KnownKeys, KnownKeysFile, KnownKeysInMemory};
 pub use service::{DurableService, DurableServiceEvent, ServiceInfo, ServiceOptions};
+pub use streams::{IncomingChannels, MessageSink, Messages};
 
 pub use rondevu_core as core;
 pub use rondevu_core::{

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rondevu_core::{ServiceId, ServiceName, ServiceUuid, Username};
-use rondevu_durable::{ServiceConfig, SessionLimits};
+use rondevu_durable::{PollingConfig, ServiceConfig, SessionLimits};
 use rondevu_signaling::{UnixMillis, Visibility};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,11 +24,14 @@ pub struct ServiceOptions {
     pub ttl: Option<Duration>,
     /// Whether others see the service in the list of its owner's services. Default private.
     pub visibility: Visibility,
-    /// How many offers stand open at once. Default 1.
+    /// How many offers stand open at once, between 1 and 100: so many dialers can connect at the
+    /// same instant; the others wait until the pool is refilled. Default 1.
     pub pool_size: usize,
-    /// The share of the time to live that is left when the service is renewed. Default 0.2.
+    /// The share of the time to live that is left when the service is renewed and offers are
+    /// replaced. Default 0.2.
     pub ttl_refresh_margin: f64,
-    /// How often the server is asked for answers if it cannot keep a request waiting. Default 2 s.
+    /// How often a server that cannot keep a request waiting is asked for answers while nothing is
+    /// expected. Default 2 s. For some seconds after each dialer it is asked every 250 ms.
     pub polling_interval: Duration,
     /// How many sessions the service keeps, and how many of them whose dialer is away.
     pub sessions: SessionLimits,
@@ -52,6 +55,10 @@ impl ServiceOptions {
         ServiceConfig {
             pool_size: self.pool_size.clamp(1, 100),
             ttl_refresh_margin: self.ttl_refresh_margin,
+            polling: PollingConfig {
+                idle: self.polling_interval,
+                ..PollingConfig::default()
+            },
             ..ServiceConfig::default()
         }
     }
@@ -72,7 +79,7 @@ pub struct ServiceInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DurableServiceEvent {
-    /// The service can be found.
+    /// The service can be found, for the first time or again after the server had lost it.
     Published(ServiceInfo),
     /// A dialer has connected for the first time.
     Connection {

@@ -1,15 +1,20 @@
 //! The task of a service: signaling, offers, and links on their way to their sessions.
 
+mod requests;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL};
-use rondevu_core::{OfferId, ServiceId, ServiceName, StreamOptions, Username};
-use rondevu_durable::{OfferKey, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry};
+use rondevu_core::{OfferId, ServiceId, ServiceName, Username};
+use rondevu_durable::{
+    OfferKey, PollEnd, Presence, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
+};
 use rondevu_signaling::{
-    NewOffer, OfferAnswer, Publication, PublishedService, Retry, SignalingError, UnixMillis,
+    OfferAnswer, PublishedService, Retry, Signaling, SignalingError, UnixMillis,
 };
 use rondevu_transport::Offered;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -23,19 +28,42 @@ use crate::greeting::{Host, Registry};
 use crate::link::Routes;
 use crate::service::{DurableServiceEvent, Published, ServiceInfo, ServiceOptions};
 use crate::sockets::Sockets;
+use crate::trickle::Trickling;
 
 /// Keeps one service published and greets those who come.
 pub(crate) struct ServiceDriver {
     host: Host,
+    /// A peer of its own: some servers mix up the offers of a peer that has several services.
+    signaling: Arc<dyn Signaling>,
     username: Username,
     service: ServiceName,
     options: ServiceOptions,
     machine: ServiceMachine,
     offers: HashMap<OfferId, (OfferKey, Offered)>,
+    /// Answers that came while a request for offers was under way, and may be to these.
+    early: HashMap<OfferId, OfferAnswer>,
+    writing: Writing,
+    /// What signaling failed with last, for people.
+    failure: String,
     published: watch::Sender<Published>,
     seen_until: Option<UnixMillis>,
     requests: JoinSet<Outcome>,
     greetings: JoinSet<()>,
+}
+
+/// Whether a request that gives the server new offers is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    No,
+    UnderWay,
+}
+
+/// An offer that the server has, under its name there and here.
+struct Standing {
+    key: OfferKey,
+    id: OfferId,
+    expires_at: UnixMillis,
+    offered: Offered,
 }
 
 /// What a request to the signaling server came to.
@@ -44,11 +72,10 @@ enum Outcome {
         OfferKey,
         Result<(PublishedService, Offered), SignalingError>,
     ),
-    OfferCreated(
-        OfferKey,
-        Result<(OfferId, UnixMillis, Offered), SignalingError>,
-    ),
-    Polled(Result<Vec<OfferAnswer>, SignalingError>),
+    OffersCreated(Result<Vec<Standing>, SignalingError>),
+    OffersDeleted,
+    Polled(Result<(Vec<OfferAnswer>, PollEnd), SignalingError>),
+    Checked(Result<Presence, SignalingError>),
 }
 
 impl ServiceDriver {
@@ -64,6 +91,8 @@ impl ServiceDriver {
         published: watch::Sender<Published>,
     ) -> Result<Self, Error> {
         let machine = ServiceMachine::new(options.machine_config(), seeds()?.rng);
+        let shared = &client.inner.signaling;
+        let signaling = shared.another_peer().unwrap_or_else(|| Arc::clone(shared));
         let host = Host {
             client,
             sockets,
@@ -75,11 +104,15 @@ impl ServiceDriver {
         };
         Ok(Self {
             host,
+            signaling,
             username,
             service,
             options,
             machine,
             offers: HashMap::new(),
+            early: HashMap::new(),
+            writing: Writing::No,
+            failure: String::new(),
             published,
             seen_until: None,
             requests: JoinSet::new(),
@@ -136,54 +169,68 @@ impl ServiceDriver {
         published.info().map(|info| info.service_id.clone())
     }
 
+    /// Withdraws the service and deletes its offers, as far as the server does so in time.
     async fn withdraw(&mut self) {
-        let info = self.service_id();
-        if let Some(id) = info {
-            let signaling = &self.host.client.inner.signaling;
-            if let Err(error) = signaling.unpublish_service(&id, &self.username).await {
-                tracing::debug!(%error, "service not withdrawn, it will expire");
-            }
+        // What is under way could publish anew what is being withdrawn.
+        self.requests.shutdown().await;
+        let service = self.service_id();
+        let offers = self.offers.drain().map(|(id, _)| id).collect();
+        let signaling = Arc::clone(&self.signaling);
+        let work = requests::withdraw(signaling, service, self.username.clone(), offers);
+        if tokio::time::timeout(WITHDRAWAL_TIME, work).await.is_err() {
+            tracing::debug!("service not withdrawn in time, it will expire");
         }
     }
 
     fn act(&mut self, action: ServiceAction) {
+        let (host, signaling) = (self.host.clone(), Arc::clone(&self.signaling));
         match action {
             ServiceAction::Publish { offer } => {
-                let (host, options) = (self.host.clone(), self.options.clone());
                 let names = (self.username.clone(), self.service.clone());
+                let published = requests::publish(host, signaling, names, self.options.clone());
+                self.writing = Writing::UnderWay;
+                self.requests
+                    .spawn(async move { Outcome::Published(offer, published.await) });
+            }
+            ServiceAction::CreateOffers { offers } => {
+                let (service, ttl) = (self.service_id(), self.options.ttl);
+                let created = requests::create_offers(host, signaling, offers, service, ttl);
+                self.writing = Writing::UnderWay;
+                self.requests
+                    .spawn(async move { Outcome::OffersCreated(created.await) });
+            }
+            ServiceAction::DropOffers { offers } => drop(self.remove_offers(&offers)),
+            ServiceAction::DeleteOffers { offers } => {
+                let ids = self.remove_offers(&offers);
                 self.requests.spawn(async move {
-                    Outcome::Published(offer, publish(host, names, options).await)
+                    requests::delete_offers(signaling, ids).await;
+                    Outcome::OffersDeleted
                 });
             }
-            ServiceAction::CreateOffer { offer } => {
-                let host = self.host.clone();
-                let service = self.service_id();
-                let ttl = self.options.ttl;
-                self.requests.spawn(async move {
-                    Outcome::OfferCreated(offer, create_offer(host, service, ttl).await)
-                });
+            ServiceAction::Poll { wait } => {
+                let polled = requests::poll(signaling, self.seen_until, wait);
+                self.requests
+                    .spawn(async move { Outcome::Polled(polled.await) });
             }
-            ServiceAction::DropOffer { offer } => self.offers.retain(|_, (key, _)| *key != offer),
-            ServiceAction::Poll => {
-                let (host, since) = (self.host.clone(), self.seen_until);
-                let interval = self.options.polling_interval;
-                self.requests.spawn(async move {
-                    let signaling = &host.client.inner.signaling;
-                    if !signaling.supports_wait().await.unwrap_or(false) {
-                        tokio::time::sleep(interval).await;
-                    }
-                    Outcome::Polled(signaling.answers(since, WAIT).await)
-                });
+            ServiceAction::Check => {
+                let names = (self.username.clone(), self.service.clone());
+                let known = self.published.borrow().info().map(|info| info.uuid.clone());
+                let checked = requests::check(signaling, names, known);
+                self.requests
+                    .spawn(async move { Outcome::Checked(checked.await) });
             }
         }
+    }
+
+    fn remove_offers(&mut self, keys: &[OfferKey]) -> Vec<OfferId> {
+        let gone = self.offers.extract_if(|_, (key, _)| keys.contains(key));
+        gone.map(|(id, _)| id).collect()
     }
 
     fn on_outcome(&mut self, outcome: Outcome) {
         let now = self.host.client.inner.clock.now();
         match outcome {
             Outcome::Published(key, Ok((published, offered))) => {
-                self.offers
-                    .insert(published.offer_id.clone(), (key, offered));
                 let granted = self.granted(published.expires_at);
                 self.published.send_replace(Published::As(ServiceInfo {
                     service_id: published.service_id,
@@ -191,58 +238,90 @@ impl ServiceDriver {
                     expires_at: published.expires_at,
                 }));
                 self.machine.handle_published(key, granted, now);
+                self.offers.insert(published.offer_id, (key, offered));
+                self.written();
             }
-            Outcome::OfferCreated(key, Ok((id, expires_at, offered))) => {
-                self.offers.insert(id, (key, offered));
-                let granted = self.granted(expires_at);
-                self.machine.handle_offer_created(key, granted, now);
+            Outcome::OffersCreated(Ok(created)) => {
+                let granted = created
+                    .iter()
+                    .map(|offer| (offer.key, self.granted(offer.expires_at)));
+                let granted: Vec<_> = granted.collect();
+                self.machine.handle_offers_created(&granted, now);
+                let created = created.into_iter();
+                self.offers
+                    .extend(created.map(|offer| (offer.id, (offer.key, offer.offered))));
+                self.written();
             }
-            Outcome::Polled(Ok(answers)) => {
-                let taken = answers
+            Outcome::OffersDeleted => {}
+            Outcome::Polled(Ok((answers, end))) => {
+                let taken: Vec<_> = answers
                     .into_iter()
-                    .filter_map(|answer| self.take_answer(answer));
-                let taken: Vec<_> = taken.collect();
-                self.machine.handle_polled(&taken);
+                    .filter_map(|answer| self.take_answer(answer))
+                    .collect();
+                self.machine.handle_polled(&taken, end, now);
             }
+            Outcome::Checked(Ok(presence)) => self.machine.handle_checked(presence, now),
             Outcome::Published(_, Err(error)) => {
                 let first = matches!(*self.published.borrow(), Published::NotYet);
                 if first {
                     self.published
                         .send_replace(Published::Failed(error.clone()));
                 }
-                self.machine.handle_write_failed(self.retry(&error), now);
-                self.report(&error);
+                let retry = self.retry(&error);
+                self.machine.handle_write_failed(retry, now);
+                self.written();
             }
-            Outcome::OfferCreated(_, Err(error)) => {
-                self.machine.handle_write_failed(self.retry(&error), now);
-                self.report(&error);
+            Outcome::OffersCreated(Err(error)) => {
+                let retry = self.retry(&error);
+                self.machine.handle_write_failed(retry, now);
+                self.written();
             }
             Outcome::Polled(Err(error)) => {
-                self.machine.handle_poll_failed(self.retry(&error), now);
-                self.report(&error);
+                // Whatever server comes back, its clock may be another one.
+                self.seen_until = None;
+                let retry = self.retry(&error);
+                self.machine.handle_poll_failed(retry, now);
+            }
+            Outcome::Checked(Err(error)) => {
+                let retry = self.retry(&error);
+                self.machine.handle_check_failed(retry, now);
             }
         }
     }
 
-    /// What is left of a time to live. The server's clock may differ from ours by minutes, but
-    /// never gives more than was asked for.
+    /// What is left of a time to live.
+    ///
+    /// The server's clock may differ from ours by minutes, so what it says is taken only as far as
+    /// it is possible: no server grants less than a minute, or more than was asked for.
     fn granted(&self, expires_at: UnixMillis) -> Duration {
-        let left = expires_at.0.saturating_sub(UnixMillis::now().0);
+        let left = expires_at.saturating_since(UnixMillis::now());
         let asked = self.options.ttl.unwrap_or(DEFAULT_TTL).max(DEFAULT_TTL);
-        Duration::from_millis(left).clamp(Duration::from_secs(5), asked)
+        match left < IMPOSSIBLE_TTL {
+            true => DEFAULT_TTL,
+            false => left.min(asked),
+        }
     }
 
-    fn retry(&self, error: &SignalingError) -> ServiceRetry {
+    fn retry(&mut self, error: &SignalingError) -> ServiceRetry {
+        self.failure = with_sources(error);
+        tracing::debug!(error = self.failure, "signaling of a service failed");
+        let was_published = self.published.borrow().info().is_some();
         match error.retry() {
-            Retry::Never => ServiceRetry::Never,
-            Retry::AfterPublish => ServiceRetry::Publish,
+            Retry::Never => match error {
+                SignalingError::UsernameTaken | SignalingError::Invalid { .. } => {
+                    ServiceRetry::Never
+                }
+                // What worked before may work again: a proxy whose server is away says strange
+                // things, and a clock that is off is set right.
+                _ if was_published => ServiceRetry::Backoff,
+                _ => ServiceRetry::Never,
+            },
+            Retry::AfterPublish => ServiceRetry::StartOver,
+            Retry::After(pause) => ServiceRetry::After(pause),
+            Retry::NewDescription => ServiceRetry::After(Duration::ZERO),
             _ if matches!(error, SignalingError::ServiceNotFound) => ServiceRetry::Publish,
             _ => ServiceRetry::Backoff,
         }
-    }
-
-    fn report(&self, error: &SignalingError) {
-        tracing::warn!(error = with_sources(error), "signaling of a service failed");
     }
 
     fn publish_event(&self, event: ServiceEvent) {
@@ -252,97 +331,80 @@ impl ServiceDriver {
             (ServiceEvent::Refreshed, Some(info)) => DurableServiceEvent::TtlRefreshed {
                 expires_at: info.expires_at,
             },
-            (ServiceEvent::SignalingBack, _) => DurableServiceEvent::Recovered,
-            (ServiceEvent::SignalingLost, _) => DurableServiceEvent::Error {
-                error: "the signaling server fails; connections live on".into(),
-                is_final: false,
-            },
-            (ServiceEvent::Refused, _) => DurableServiceEvent::Error {
-                error: "the signaling server refuses the service".into(),
-                is_final: true,
-            },
+            (ServiceEvent::SignalingBack, _) => {
+                tracing::warn!("the signaling server works again");
+                DurableServiceEvent::Recovered
+            }
+            (ServiceEvent::SignalingLost, _) => {
+                let error = &self.failure;
+                tracing::warn!(error, "the signaling server fails; connections live on");
+                DurableServiceEvent::Error {
+                    error: format!("the signaling server fails; connections live on: {error}"),
+                    is_final: false,
+                }
+            }
+            (ServiceEvent::Refused, _) => {
+                let error = &self.failure;
+                tracing::warn!(error, "the signaling server refuses the service");
+                DurableServiceEvent::Error {
+                    error: format!("the signaling server refuses the service: {error}"),
+                    is_final: true,
+                }
+            }
             _ => return,
         };
         let _ = self.host.events.send(event);
     }
 
-    /// An offer was answered: its link looks for a path and waits for a hello.
+    /// An offer was answered: its link looks for a path and waits for a hello. An answer that the
+    /// server repeats finds its offer gone.
     fn take_answer(&mut self, answer: OfferAnswer) -> Option<OfferKey> {
         self.seen_until = self.seen_until.max(Some(answer.answered_at));
-        let (key, offered) = self.offers.remove(&answer.offer_id)?;
-        let mut transport = offered.transport;
-        let now = self.host.client.inner.clock.now();
-        if let Err(error) = transport.accept_answer(&answer.answer, now) {
-            tracing::debug!(%error, "an answer cannot be used");
-            return Some(key);
-        }
-        self.host
-            .receive(transport, offered.stream, &mut self.greetings);
+        let Some((key, offered)) = self.offers.remove(&answer.offer_id) else {
+            if self.writing == Writing::UnderWay && self.early.len() < EARLY_MAX {
+                self.early.insert(answer.offer_id.clone(), answer);
+            }
+            return None;
+        };
+        self.meet(&answer, offered);
         Some(key)
     }
-}
 
-fn new_offer(host: &Host) -> Result<Offered, SignalingError> {
-    let inner = &host.client.inner;
-    let stream = StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL);
-    inner
-        .factory
-        .create_offer(&host.sockets.addresses(), stream, inner.clock.now())
-        .map_err(|error| SignalingError::Invalid {
-            reason: error.to_string(),
-        })
-}
-
-async fn publish(
-    host: Host,
-    (username, service): (Username, ServiceName),
-    options: ServiceOptions,
-) -> Result<(PublishedService, Offered), SignalingError> {
-    let inner = &host.client.inner;
-    let offered = new_offer(&host)?;
-    let publication = || {
-        let signed = inner
-            .key_pair
-            .sign_publish(&username, &service, UnixMillis::now());
-        Publication {
-            ttl: options.ttl,
-            visibility: options.visibility,
-            ..Publication::new(
-                username.clone(),
-                service.clone(),
-                offered.description.clone(),
-                signed,
-            )
+    /// No request for offers is under way any more. The server may have told of an answer before
+    /// its word that it has the offer was here.
+    fn written(&mut self) {
+        self.writing = Writing::No;
+        let early = std::mem::take(&mut self.early);
+        let mut early: Vec<_> = early.into_values().collect();
+        early.sort_by_key(|answer| answer.answered_at);
+        for answer in early {
+            if let Some((key, offered)) = self.offers.remove(&answer.offer_id) {
+                self.meet(&answer, offered);
+                self.machine.handle_answered(key);
+            }
         }
-    };
-    let mut published = inner.signaling.publish_service(&publication()).await;
-    if matches!(&published, Err(error) if error.retry() == Retry::AfterClaim) {
-        let claim = inner.key_pair.sign_claim(&username, UnixMillis::now());
-        inner.signaling.claim_username(&claim).await?;
-        published = inner.signaling.publish_service(&publication()).await;
     }
-    Ok((published?, offered))
+
+    fn meet(&mut self, answer: &OfferAnswer, offered: Offered) {
+        let clock = self.host.client.inner.clock;
+        let mut transport = offered.transport;
+        if let Err(error) = transport.accept_answer(&answer.answer, clock.now()) {
+            tracing::debug!(%error, "an answer cannot be used");
+            return;
+        }
+        let signaling = Arc::clone(&self.signaling);
+        let offer = answer.offer_id.clone();
+        let transport = Trickling::start(transport, signaling, offer, clock);
+        self.host
+            .receive(Box::new(transport), offered.stream, &mut self.greetings);
+    }
 }
 
-async fn create_offer(
-    host: Host,
-    service: Option<ServiceId>,
-    ttl: Option<Duration>,
-) -> Result<(OfferId, UnixMillis, Offered), SignalingError> {
-    let offered = new_offer(&host)?;
-    let offer = NewOffer {
-        service,
-        ttl,
-        ..NewOffer::new(offered.description.clone())
-    };
-    let mut created = host.client.inner.signaling.create_offers(&[offer]).await?;
-    let created = created.pop().ok_or_else(|| SignalingError::Malformed {
-        reason: "the server created no offer and reported no error".into(),
-    })?;
-    Ok((created.id, created.expires_at, offered))
-}
-
-/// How long a request for answers stays open on the server.
-const WAIT: Duration = Duration::from_secs(25);
-/// What servers grant if nothing was asked for.
+/// What servers grant if nothing was asked for, and at least.
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
+/// Whoever grants less, or seems to, has another clock.
+const IMPOSSIBLE_TTL: Duration = Duration::from_secs(30);
+/// Programs that end do not wait for a server that is away.
+const WITHDRAWAL_TIME: Duration = Duration::from_secs(3);
+/// Servers that repeat answers may do so for as many as a peer has offers.
+const EARLY_MAX: usize = 1000;

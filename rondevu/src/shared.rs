@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) state: watch::Sender<DurableConnectionState>,
     pub(crate) events: broadcast::Sender<ConnectionEvent>,
     /// Wakes whoever waits for a channel that the peer opens.
-    pub(crate) incoming: Notify,
+    pub(crate) incoming: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -44,14 +44,14 @@ pub(crate) struct Core {
 /// What waits for one channel.
 #[derive(Debug)]
 pub(crate) struct ChannelShared {
-    pub(crate) changed: Notify,
+    pub(crate) changed: Arc<Notify>,
     pub(crate) events: broadcast::Sender<ChannelEvent>,
 }
 
 impl ChannelShared {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            changed: Notify::new(),
+            changed: Arc::default(),
             events: broadcast::channel(EVENTS_MAX).0,
         })
     }
@@ -72,7 +72,7 @@ impl Shared {
             }),
             wake: Notify::new(),
             events: broadcast::channel(EVENTS_MAX).0,
-            incoming: Notify::new(),
+            incoming: Arc::default(),
         })
     }
 

@@ -5,10 +5,12 @@
     reason = "a test ends where something unexpected happens"
 )]
 
+use std::time::{Duration, Instant};
+
 use rondevu::signaling::server::{RunningServer, Server, ServerConfig};
 use rondevu::{
-    ChannelConfig, DurableConnectionState, DurableServiceEvent, Error, KeyPair, Message, Rondevu,
-    ServiceOptions,
+    ChannelConfig, DurableConnection, DurableConnectionState, DurableService, DurableServiceEvent,
+    Error, KeyPair, Message, Rondevu, ServiceOptions,
 };
 
 const SERVICE: &str = "com.example.test@1.0.0";
@@ -84,6 +86,80 @@ async fn several_dialers_at_once_each_get_a_connection_of_their_own() {
         connections.push(connected.unwrap().unwrap());
     }
     assert_eq!(service.active_connections(), 8);
+    service.stop().await;
+}
+
+/// What the next `count` callers send first, in the order in which the service gets to know them.
+async fn numbers_of_callers(service: &DurableService, count: usize) -> Vec<u8> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        let accepted = service.accept().await.unwrap();
+        let channel = accepted.incoming_channel().await.unwrap();
+        let Some(Message::Binary(number)) = channel.recv().await else {
+            panic!("a caller says its number");
+        };
+        numbers.push(number[0]);
+    }
+    numbers
+}
+
+fn times(calls: &[(DurableConnection, Duration)]) -> Vec<Duration> {
+    let mut times: Vec<_> = calls.iter().map(|(_, took)| *took).collect();
+    times.sort();
+    times
+}
+
+/// Connects and sends `number`; tells how long that took.
+async fn call_in(client: Rondevu, number: u8) -> (DurableConnection, Duration) {
+    let begun = Instant::now();
+    let connection = client.connect("alice", SERVICE).await.unwrap();
+    let took = begun.elapsed();
+    let config = ChannelConfig::default();
+    let channel = connection.create_channel("number", &config).unwrap();
+    channel.send(vec![number]).await.unwrap();
+    (connection, took)
+}
+
+#[tokio::test]
+async fn twenty_dialers_at_once_are_all_served_from_a_pool_of_four() {
+    let server = server().await;
+    let options = ServiceOptions {
+        pool_size: 4,
+        ..ServiceOptions::default()
+    };
+    let service = client(&server)
+        .expose_service("alice", SERVICE, options)
+        .unwrap();
+    service.start().await.unwrap();
+    let mut dialers = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        dialers.spawn(call_in(client(&server), number));
+    }
+    let calls = dialers.join_all().await;
+    let mut numbers = numbers_of_callers(&service, 20).await;
+    println!("{numbers:?} connected after {:?}", times(&calls));
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).collect::<Vec<u8>>(), "each once");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn twenty_dialers_of_one_client_are_all_served_from_a_pool_of_one() {
+    let server = server().await;
+    let service = client(&server)
+        .expose_service("alice", SERVICE, ServiceOptions::default())
+        .unwrap();
+    service.start().await.unwrap();
+    let client = client(&server);
+    let mut dialers = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        dialers.spawn(call_in(client.clone(), number));
+    }
+    let calls = dialers.join_all().await;
+    let mut numbers = numbers_of_callers(&service, 20).await;
+    println!("{numbers:?} connected after {:?}", times(&calls));
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).collect::<Vec<u8>>(), "each once");
     service.stop().await;
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{browser, demo, deny, doc, lint, test, tidy};
+use crate::{browser, demo, deny, doc, lint, openapi, sim, test, tidy};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
@@ -22,6 +22,10 @@ const STEPS: &[Step] = &[
         run: test::run,
     },
     Step {
+        name: "sim",
+        run: sim::run_bounded,
+    },
+    Step {
         name: "doc",
         run: doc::run,
     },
@@ -32,6 +36,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "demo",
         run: demo::run,
+    },
+    Step {
+        name: "openapi",
+        run: openapi::run,
     },
     Step {
         name: "browser",

@@ -12,8 +12,10 @@ mod demo;
 mod deny;
 mod doc;
 mod lint;
+mod openapi;
 mod outcome;
 mod process;
+mod sim;
 mod test;
 mod tidy;
 mod workspace;
@@ -50,10 +52,18 @@ enum Task {
     Doc,
     /// Check licences, banned crates and sources of all dependencies with cargo-deny.
     Deny,
-    /// Measure set-up, round trip and throughput on loopback beside raw UDP.
-    Bench,
+    /// Measure on loopback: a durable channel beside raw UDP, or the signaling server under load.
+    Bench {
+        /// What to measure.
+        #[arg(value_enum, default_value = "channel")]
+        subject: bench::Subject,
+    },
+    /// Hunt for lost messages in simulated worlds, or for bugs planted to be found.
+    Sim(sim::Simulation),
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
+    /// Hold the signaling server to its OpenAPI description with schemathesis, which is installed below `target`.
+    Openapi,
     /// Test the JavaScript module with node, then pages in Chromium against the program, in a network of their own.
     Browser,
     /// Run all the checks a change must pass, the quick ones first, and print how long each took.
@@ -85,8 +95,10 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Lint => lint::run(),
         Task::Doc => doc::run(),
         Task::Deny => deny::run(),
-        Task::Bench => bench::run(),
+        Task::Bench { subject } => bench::run(subject),
+        Task::Sim(simulation) => sim::run(&simulation),
         Task::Demo => demo::run(),
+        Task::Openapi => openapi::run(),
         Task::Browser => browser::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,20 @@ impl Invocation {
             .with_context(|| format!("cannot start `{self}`"))?;
         self.check(output.status)?;
         String::from_utf8(output.stdout).with_context(|| format!("`{self}` printed no UTF-8"))
+    }
+
+    /// Runs quietly and returns what the program printed, if it exists and succeeds.
+    pub(crate) fn read_if_any(&self) -> Option<String> {
+        let output = self.command().stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then_some(text)
+    }
+
+    /// Runs quietly and returns what the program printed and how it ended, whatever that was.
+    pub(crate) fn output(&self) -> Result<Output> {
+        self.command()
+            .output()
+            .with_context(|| format!("cannot start `{self}`"))
     }
 
     /// Whether the program exists and succeeds; prints nothing.

@@ -352,3 +352,19 @@ fn a_message_for_a_peer_that_does_not_number_is_taken_whole() {
     assert_eq!(message, Some(b"0123456789".to_vec()));
     assert_eq!((outbox.next_message(), outbox.settled()), (None, 1));
 }
+
+#[test]
+fn what_left_in_an_earlier_session_is_never_called_undelivered() {
+    let mut outbox = outbox();
+    push(&mut outbox, b"left");
+    push(&mut outbox, b"large, and cut");
+    outbox.watch(0);
+    outbox.watch(1);
+    for _ in 0..3 {
+        outbox.next_frame(ROOM).unwrap();
+    }
+    outbox.reset();
+    outbox.clear();
+    assert_eq!(outbox.take_outcome(0), Some(Outcome::Unknown));
+    assert_eq!(outbox.take_outcome(1), Some(Outcome::Undelivered));
+}

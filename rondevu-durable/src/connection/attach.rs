@@ -1,9 +1,9 @@
 //! How a session moves to a link whose greeting is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
-use rondevu_core::frame::{ChannelFrame, ControlFrame, Cursor, FRAGMENT_OVERHEAD};
+use rondevu_core::frame::{ChannelFrame, Cursor, FRAGMENT_OVERHEAD};
 use rondevu_core::{
     ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkId, LinkInfo, Liveness,
     Seq, StreamId,
@@ -11,6 +11,7 @@ use rondevu_core::{
 
 use super::streams::{Opener, wire_id};
 use super::{ConnectionEvent, ConnectionMachine, LinkKind, LiveLink, Retry, SessionLink};
+use crate::channel::ChannelMachine;
 use crate::error::ProtocolViolation;
 
 /// A link on which a hello has come.
@@ -59,6 +60,7 @@ impl ConnectionMachine {
                 liveness: Liveness::new(self.config.liveness, now),
                 confirmed: false,
                 hastened: false,
+                early_ends: BTreeSet::new(),
             }),
         });
         self.on_attached(now);
@@ -79,14 +81,10 @@ impl ConnectionMachine {
 
     /// The greeting is over on this side. A ping tells the peer so, and measures the round trip.
     pub(super) fn end_greeting(&mut self, now: Instant) {
-        if let Some(live) = &mut self.live {
-            let link = live.id;
-            if let Some(session) = live.session_mut() {
-                session.confirmed = true;
-                let (control, id) = (session.control, session.liveness.start_ping(now));
-                self.transmit_control(link, control, &ControlFrame::Ping { id });
-            }
+        if let Some(session) = self.live.as_mut().and_then(|live| live.session_mut()) {
+            session.confirmed = true;
         }
+        self.ping(now);
         self.request_streams();
     }
 
@@ -108,6 +106,10 @@ impl ConnectionMachine {
         let Some(channel) = self.channels.get_mut(&id) else {
             return Ok(None);
         };
+        if channel.state() == DurableChannelState::Closed {
+            // Its end was lost with the last link. The answer does not name it, and that ends it there.
+            return Ok(Some(id));
+        }
         if channel.options() != cursor.options {
             return Err(ProtocolViolation::Greeting);
         }
@@ -161,7 +163,10 @@ impl ConnectionMachine {
         });
         let all: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in all.into_iter().filter(|id| !mentioned.contains(id)) {
-            let Some(channel) = self.channels.get_mut(&id) else {
+            let channel = self.channels.get_mut(&id);
+            let open =
+                |channel: &&mut ChannelMachine| channel.state() != DurableChannelState::Closed;
+            let Some(channel) = channel.filter(open) else {
                 continue;
             };
             let fresh = channel.state() == DurableChannelState::Connecting;

@@ -363,10 +363,11 @@ impl ConnectionMachine {
                 channel.close();
                 continue;
             }
-            unconfirmed += channel.on_session_reset();
             if self.config.session_loss == SessionLoss::Drop {
-                channel.drop_unconfirmed();
+                // Before the reset, which forgets what has left and what has not.
+                unconfirmed += channel.drop_unconfirmed();
             }
+            unconfirmed += channel.on_session_reset();
         }
         let dropped =
             self.config.session_loss == SessionLoss::Drop && unconfirmed != Unconfirmed::default();

@@ -13,7 +13,8 @@ use rondevu_core::{
 use super::ladder::Urgency;
 use super::streams::wire_id;
 use super::{
-    Action, Attempt, ConnectionEvent, ConnectionMachine, LinkKind, Retry, Stage, Transmit,
+    Action, Attempt, ConnectionEvent, ConnectionMachine, LinkKind, Retry, SessionLink, Stage,
+    Transmit,
 };
 use crate::channel::ChannelMachine;
 use crate::error::{ConnectionClosed, ConnectionFailure, ProtocolViolation};
@@ -117,7 +118,9 @@ impl ConnectionMachine {
         payload: Bytes,
         now: Instant,
     ) -> Result<(), ProtocolViolation> {
-        let Some(channel) = self.channels.get_mut(&id) else {
+        let channel = self.channels.get_mut(&id);
+        // One that has closed may still be sent a last acknowledgement.
+        let Some(channel) = channel.filter(|c| c.state() != DurableChannelState::Closed) else {
             return Ok(());
         };
         let (stream, settled) = (channel.stream(), channel.outbox().settled());
@@ -172,8 +175,20 @@ impl ConnectionMachine {
     }
 
     /// The peer is done with a lossy channel.
-    fn on_finish(&mut self, id: ChannelId) -> Result<(), ProtocolViolation> {
-        let id = self.local_id(id)?;
+    fn on_finish(&mut self, wire: ChannelId) -> Result<(), ProtocolViolation> {
+        let id = self.local_id(wire)?;
+        let is_over = self.is_own(id) || self.seen.contains(wire.0 / 2);
+        if !self.channels.contains_key(&id) && !is_over {
+            let session = self.live.as_mut().and_then(|live| live.session_mut());
+            let room =
+                |session: &&mut SessionLink| session.early_ends.len() < self.config.channels_max;
+            let session = session.filter(room);
+            session
+                .ok_or(ProtocolViolation::TooManyChannels)?
+                .early_ends
+                .insert(id);
+            return Ok(());
+        }
         let Some(channel) = self.lossy_channel(id)? else {
             return Ok(());
         };
@@ -337,6 +352,14 @@ impl ConnectionMachine {
 
     /// The next message for a link; poll until `None` or until the live link has no more room.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        self.next_transmit(now).or_else(|| {
+            // What was handed over or has expired may have been the last that closing waits for.
+            self.close_if_flushed();
+            self.poll_control()
+        })
+    }
+
+    fn next_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if let Some(transmit) = self.transmits.pop_front() {
             return Some(transmit);
         }

@@ -146,6 +146,17 @@ impl ConnectionMachine {
         self.events.push_back(ConnectionEvent::Connected {
             generation: self.generation,
         });
+        self.ping(now);
+    }
+
+    /// Measures the round trip and shows that the link carries answers.
+    pub(super) fn ping(&mut self, now: Instant) {
+        let Some(live) = &mut self.live else { return };
+        let link = live.id;
+        if let Some(session) = live.session_mut() {
+            let (control, id) = (session.control, session.liveness.start_ping(now));
+            self.transmit_control(link, control, &ControlFrame::Ping { id });
+        }
     }
 
     /// A datagram of the live link came in, below the session's messages.

@@ -7,7 +7,7 @@ use rondevu_core::frame::{
     ChannelOptions, LABEL_LEN_MAX, channel_protocol, parse_channel_protocol,
 };
 use rondevu_core::{
-    ChannelId, DurableChannelState, IdSet, LinkInfo, OpenedBy, StreamId, StreamOptions,
+    ChannelId, DurableChannelState, IdSet, LinkInfo, OpenedBy, Seq, StreamId, StreamOptions,
 };
 
 use super::{Action, ConnectionEvent, ConnectionMachine, Durability, LinkKind, Role};
@@ -117,6 +117,11 @@ impl ConnectionMachine {
         if let Some(channel) = self.channels.get_mut(&id) {
             live.streams.insert(stream, id);
             channel.on_stream_opened(stream);
+            let session = live.session_mut();
+            if session.is_some_and(|session| session.early_ends.remove(&id)) && channel.is_lossy() {
+                channel.on_known_to_peer();
+                channel.on_fin(Seq::ZERO)?;
+            }
             self.touched.push_back(id);
         }
         Ok(())

@@ -199,6 +199,121 @@ fn closing_delivers_what_was_sent_and_tells_the_peer() {
 }
 
 #[test]
+fn a_last_acknowledgement_for_a_closed_channel_costs_nothing() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.settle();
+    pair.send(Role::Dialer, chat, "bye");
+    pair.dialer.channel_mut(chat).unwrap().finish();
+    pair.pump();
+    let link = pair.dialer.live_link().unwrap();
+    while pair.deliver_to_acceptor(link) {}
+    pair.pump();
+    // The acknowledgement of the message follows 25 ms after that of the end.
+    pair.now += Duration::from_millis(30);
+    let now = pair.now;
+    pair.acceptor.as_mut().unwrap().handle_timeout(now);
+    pair.pump();
+    assert!(pair.deliver_to_dialer(link));
+    pair.pump();
+    pair.wait(Duration::from_secs(1));
+    let closed = DurableChannelState::Closed;
+    assert_eq!(pair.dialer.channel(chat).unwrap().state(), closed);
+    assert_eq!(pair.dialer.state(), State::Connected);
+    assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
+fn a_channel_whose_last_confirmation_was_lost_does_no_harm_to_the_next_link() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.settle();
+    pair.send(Role::Acceptor, chat, "hello");
+    pair.settle();
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    acceptor.channel_mut(chat).unwrap().finish();
+    pair.pump();
+    let link = pair.dialer.live_link().unwrap();
+    while pair.deliver_to_dialer(link) {}
+    pair.pump();
+    while pair.deliver_to_acceptor(link) {}
+    pair.pump();
+    let closed = DurableChannelState::Closed;
+    let acceptor = pair.acceptor.as_ref().unwrap();
+    assert_eq!(acceptor.channel(chat).unwrap().state(), closed);
+    assert_ne!(pair.dialer.channel(chat).unwrap().state(), closed);
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    assert_eq!(pair.dialer.channel(chat).unwrap().state(), closed);
+    assert_eq!(pair.dialer.state(), State::Connected);
+    assert_eq!(pair.dialer.generation(), Generation(2));
+}
+
+#[test]
+fn closing_the_connection_leaves_what_closed_channels_hold() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.send(Role::Dialer, chat, "unread");
+    pair.dialer.channel_mut(chat).unwrap().finish();
+    pair.settle_without_reading();
+    let now = pair.now;
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let closed = DurableChannelState::Closed;
+    assert_eq!(acceptor.channel(chat).unwrap().state(), closed);
+    acceptor.close(now);
+    let unread = acceptor.channel_mut(chat).unwrap().recv();
+    let message = rondevu_core::Message::from("unread");
+    assert_eq!(unread, Some(rondevu_core::Delivery::Message(message)));
+}
+
+#[test]
+fn a_message_that_a_reset_drops_after_it_left_may_have_arrived() {
+    let mut pair = Pair::connected(ConnectionConfig {
+        session_loss: crate::SessionLoss::Drop,
+        ..ConnectionConfig::default()
+    });
+    let chat = channel(&mut pair);
+    pair.settle();
+    let now = pair.now;
+    let channel = pair.dialer.channel_mut(chat).unwrap();
+    let number = channel.send_watched("x".into(), now).unwrap();
+    pair.pump();
+    pair.acceptor = None;
+    pair.cut_all();
+    pair.wait(Duration::from_secs(3));
+    assert_eq!(pair.dialer.state(), State::Connected);
+    let channel = pair.dialer.channel_mut(chat).unwrap();
+    let outcome = channel.take_outcome(number);
+    assert_eq!(outcome, Some(rondevu_core::Outcome::Unknown));
+}
+
+#[test]
+fn the_end_of_a_lossy_channel_may_overtake_its_stream() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let link = pair.dialer.live_link().unwrap();
+    let wire = ChannelId(1);
+    let mut payload = Vec::new();
+    ControlFrame::Finish { channel: wire }.encode(&mut payload);
+    let end = LinkEvent::StreamMessage {
+        stream: CONTROL,
+        kind: MessageKind::Binary,
+        payload: payload.into(),
+    };
+    let opened = LinkEvent::StreamOpened {
+        stream: StreamId(9),
+        options: StreamOptions {
+            reliability: Reliability::MaxRetransmits(0),
+            ..StreamOptions::reliable("news", rondevu_core::frame::channel_protocol(wire))
+        },
+        by: rondevu_core::OpenedBy::Remote,
+    };
+    let now = pair.now;
+    pair.dialer.handle_link_event(link, end, now);
+    pair.dialer.handle_link_event(link, opened, now);
+    assert!(pair.dialer.channel(wire).unwrap().has_peer_finished());
+}
+
+#[test]
 fn a_channel_closed_across_a_cut_is_closed_on_both_sides() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
@@ -400,6 +515,50 @@ fn an_older_generation_is_refused_and_changes_nothing() {
     let refused = acceptor.handle_hello(arrival, hello, pair.now);
     assert_eq!(refused, Err(rondevu_core::RejectReason::Superseded));
     assert_eq!(acceptor.state(), State::Connected);
+}
+
+#[test]
+fn a_peer_that_acknowledges_and_then_breaks_the_protocol_has_shown_that_it_knows_the_channel() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let news = acceptors_channel(&mut pair);
+    pair.send(Role::Acceptor, news, "headline");
+    pair.pump();
+    pair.pump();
+    let now = pair.now;
+    let info = pair.info(Role::Acceptor);
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let link = acceptor.live_link().unwrap();
+    let stream = acceptor.channel(news).unwrap().stream().unwrap();
+    // An acknowledgement of the message, and a frame that does not exist.
+    let payload = Bytes::from_static(&[2, 1, 100, 99]);
+    let kind = MessageKind::Binary;
+    let event = LinkEvent::StreamMessage {
+        stream,
+        kind,
+        payload,
+    };
+    acceptor.handle_link_event(link, event, now);
+    assert_eq!(acceptor.state(), State::Disconnected);
+    let hello = Hello {
+        version: 1,
+        session: SessionId(1),
+        generation: Generation(9),
+        incarnation: Incarnation(1),
+        peer_incarnation: None,
+        limits: ConnectionConfig::default().limits(),
+        channels: Vec::new(),
+        nonce: [0; 16],
+        proof: None,
+        extensions: Vec::new(),
+    };
+    let arrival = Arrival {
+        link: LinkId(77),
+        control: CONTROL,
+        info,
+    };
+    acceptor.handle_hello(arrival, hello, now).unwrap();
+    let state = acceptor.channel(news).unwrap().state();
+    assert_eq!(state, DurableChannelState::Closed, "it is not mentioned");
 }
 
 #[derive(Clone, Debug)]

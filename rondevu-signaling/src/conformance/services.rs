@@ -95,7 +95,7 @@ pub(super) async fn what_was_never_published_is_not_found(stage: &Stage) -> Outc
     let uuid = ServiceUuid::new("00000000-0000-4000-8000-00000000ffff");
     let uuid = uuid.map_err(|error| error.to_string())?;
     let taken = stage.dialer().take_offer(&uuid).await;
-    expect_error("taking an offer of nobody", taken, is_not_found)?;
+    expect_error("taking an offer of nobody", taken, is_moved)?;
     let id = ServiceId::new("00000000-0000-4000-8000-00000000ffff");
     let id = id.map_err(|error| error.to_string())?;
     let withdrawn = stage.service.unpublish_service(&id, &stage.name).await;
@@ -114,7 +114,7 @@ pub(super) async fn what_was_withdrawn_is_not_found(stage: &Stage) -> Outcome {
     let found = stage.dialer().find_service(&stage.name, &name).await;
     expect_error("finding a withdrawn service", found, is_not_found)?;
     let taken = stage.dialer().take_offer(&published.uuid).await;
-    expect_error("taking an offer of it", taken, is_not_found)
+    expect_error("taking an offer of it", taken, is_moved)
 }
 
 pub(super) async fn a_service_without_open_offers_says_so(stage: &Stage) -> Outcome {
@@ -218,4 +218,8 @@ pub(super) async fn offers_of_two_services_are_kept_apart(stage: &Stage) -> Outc
 
 fn is_not_found(error: &SignalingError) -> bool {
     matches!(error, SignalingError::ServiceNotFound)
+}
+
+fn is_moved(error: &SignalingError) -> bool {
+    matches!(error, SignalingError::ServiceMoved)
 }

@@ -4,7 +4,7 @@ use core::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, Method};
+use reqwest::{Certificate, Client, Method};
 use tokio::time::timeout;
 use url::Url;
 
@@ -57,12 +57,27 @@ impl HttpSignaling {
         HttpSignalingBuilder {
             base_url: base_url.into(),
             request_timeout: REQUEST_TIMEOUT,
+            roots_pem: Vec::new(),
         }
     }
 
     /// The server's address.
     pub fn base_url(&self) -> &str {
         self.shared.base.as_str()
+    }
+
+    /// Another peer over the same connections.
+    pub(super) fn with_new_session(&self) -> Self {
+        let shared = &*self.shared;
+        Self {
+            shared: Arc::new(Shared {
+                client: shared.client.clone(),
+                base: shared.base.clone(),
+                request_timeout: shared.request_timeout,
+                session: Session::default(),
+                waits: Mutex::new(*self.waits()),
+            }),
+        }
     }
 
     /// A request for the path made of `segments`.
@@ -168,9 +183,20 @@ impl fmt::Debug for HttpSignaling {
 pub struct HttpSignalingBuilder {
     base_url: String,
     request_timeout: Duration,
+    roots_pem: Vec<u8>,
 }
 
 impl HttpSignalingBuilder {
+    /// Trusts servers whose certificates were issued by one of these too, in PEM: for a server with
+    /// a certificate authority of its own, or with a certificate that it issued to itself.
+    ///
+    /// Default: those that the system trusts, and no others.
+    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
+        self.roots_pem.extend_from_slice(pem);
+        self.roots_pem.push(b'\n');
+        self
+    }
+
     /// How long a request may take, registration included; requests that wait may take as much
     /// longer as they wait. Default 10 s.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
@@ -183,7 +209,7 @@ impl HttpSignalingBuilder {
     /// # Errors
     ///
     /// [`SignalingError::Invalid`] if the address is no `http` or `https` URL, or holds a user
-    /// name, a query or a fragment; or if TLS cannot be set up, for which the system must have
+    /// name, a query or a fragment; if a root certificate cannot be read; or if TLS cannot be set up, for which the system must have
     /// root certificates (for `https` only).
     pub fn build(self) -> Result<HttpSignaling, SignalingError> {
         let base = parse_base(&self.base_url)?;
@@ -195,9 +221,19 @@ impl HttpSignalingBuilder {
             // Without TLS there is no need for root certificates, which a small system may lack.
             client = client.tls_certs_only([]);
         }
-        let client = client.build().map_err(|error| SignalingError::Invalid {
+        let unusable = |error: reqwest::Error| SignalingError::Invalid {
             reason: format!("tls cannot be set up: {}", root_cause(&error)),
-        })?;
+        };
+        if !self.roots_pem.is_empty() {
+            let roots = Certificate::from_pem_bundle(&self.roots_pem).map_err(unusable)?;
+            if roots.is_empty() {
+                return Err(SignalingError::Invalid {
+                    reason: "the root certificates hold none: give them in pem".into(),
+                });
+            }
+            client = client.tls_certs_merge(roots);
+        }
+        let client = client.build().map_err(unusable)?;
         Ok(HttpSignaling {
             shared: Arc::new(Shared {
                 client,

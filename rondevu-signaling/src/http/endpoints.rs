@@ -1,5 +1,6 @@
 //! Each request of the protocol: its path, its body, and what its answer means.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,6 +29,11 @@ const NO_WAIT: Duration = Duration::ZERO;
 
 #[async_trait]
 impl Signaling for HttpSignaling {
+    /// Shares the connections of this one and registers for itself.
+    fn another_peer(&self) -> Option<Arc<dyn Signaling>> {
+        Some(Arc::new(self.with_new_session()))
+    }
+
     async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {
         let request = self.request(Method::POST, &["usernames", "claim"])?;
         let request = request.json(&wire::ClaimRequest {

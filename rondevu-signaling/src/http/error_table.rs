@@ -6,7 +6,9 @@
 //! | claim | 409 | | `UsernameTaken` |
 //! | claim, publish | 403 | | `SignatureRefused` |
 //! | publish | 404 | | `UsernameNotClaimed` |
-//! | find, take, unpublish, create offers | 404 | | `ServiceNotFound` |
+//! | publish, create offers | 500 | speaks of a unique constraint | `DescriptionKnown` |
+//! | find, unpublish, create offers | 404 | | `ServiceNotFound` |
+//! | take | 404 | | `ServiceMoved` |
 //! | take | 503 | in JSON | `NoOffers` |
 //! | answer | 400 | already answered | `OfferAlreadyAnswered` |
 //! | answer | 400 | secret | `SecretRefused` |
@@ -55,9 +57,8 @@ pub(super) fn meaning(asked: Asked, reply: &Reply) -> SignalingError {
         (409, Asked::Claim) => SignalingError::UsernameTaken,
         (403, Asked::Claim | Asked::Publish) => SignalingError::SignatureRefused { message },
         (404, Asked::Publish) => SignalingError::UsernameNotClaimed,
-        (404, Asked::Service | Asked::TakeOffer | Asked::CreateOffers) => {
-            SignalingError::ServiceNotFound
-        }
+        (404, Asked::Service | Asked::CreateOffers) => SignalingError::ServiceNotFound,
+        (404, Asked::TakeOffer) => SignalingError::ServiceMoved,
         (503, Asked::TakeOffer) if spoken => SignalingError::NoOffers,
         (400, Asked::Answer) => refused_answer(message),
         (404, Asked::Offer | Asked::Answer) => SignalingError::OfferGone,
@@ -66,7 +67,14 @@ pub(super) fn meaning(asked: Asked, reply: &Reply) -> SignalingError {
             retry_after: reply.retry_after,
             message,
         },
-        (status @ 500.., _) => SignalingError::ServerFailed { status, message },
+        (500, Asked::Publish | Asked::CreateOffers) if speaks_of_uniqueness(&message) => {
+            SignalingError::DescriptionKnown
+        }
+        (status @ 500.., _) => SignalingError::ServerFailed {
+            status,
+            retry_after: reply.retry_after,
+            message,
+        },
         (status, _) => SignalingError::Rejected { status, message },
     }
 }
@@ -85,6 +93,11 @@ fn refused_answer(message: String) -> SignalingError {
             message,
         }
     }
+}
+
+/// Some servers name offers by their description, and pass on what their database says.
+fn speaks_of_uniqueness(message: &str) -> bool {
+    message.to_lowercase().contains("unique constraint")
 }
 
 fn speaks_of_signature(message: &str) -> bool {

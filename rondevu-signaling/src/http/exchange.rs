@@ -1,7 +1,7 @@
 //! One request to a server and its answer, bounded in time and size.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::{Action, Attempt, Policy};
@@ -97,10 +97,10 @@ pub(super) struct Reply {
 impl Reply {
     async fn read(mut response: Response) -> Result<Self, SignalingError> {
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
-        let retry_after = header(RETRY_AFTER).and_then(|v| v.trim().parse().ok());
+        let retry_after = header(RETRY_AFTER).and_then(|v| delay(v.trim(), SystemTime::now()));
         let mut reply = Self {
             status: response.status().as_u16(),
-            retry_after: retry_after.map(|s| Duration::from_secs(s).min(RETRY_AFTER_MAX)),
+            retry_after,
             content_type: header(CONTENT_TYPE).unwrap_or_default().to_lowercase(),
             location: header(LOCATION).map(printable),
             body: Vec::new(),
@@ -154,6 +154,18 @@ impl Reply {
     }
 }
 
+/// What `Retry-After` says: seconds or a date (RFC 9110, section 10.2.3). Never more than an hour.
+fn delay(text: &str, now: SystemTime) -> Option<Duration> {
+    let delay = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            date.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(delay.min(RETRY_AFTER_MAX))
+}
+
 /// Follows redirects within the same origin only: credentials must not travel elsewhere, and
 /// signed statements have no business there either.
 pub(super) fn redirects() -> Policy {
@@ -191,3 +203,22 @@ const BODY_LEN_MAX: usize = 1024 * 1024;
 const REDIRECTS_MAX: usize = 5;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const RAW_TEXT_LEN_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_given_in_seconds_or_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let delay = |text| delay(text, now).map(|delay| delay.as_secs());
+        assert_eq!(delay("7"), Some(7));
+        assert_eq!(delay("99999999999"), Some(3600));
+        assert_eq!(delay("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30));
+        assert_eq!(delay("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(delay("Sat, 06 Nov 2094 08:00:00 GMT"), Some(3600));
+        for nonsense in ["", "soon", "-1", "1.5"] {
+            assert_eq!(delay(nonsense), None, "{nonsense}");
+        }
+    }
+}

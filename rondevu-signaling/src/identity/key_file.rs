@@ -10,6 +10,11 @@ use super::KeyError;
 
 /// Reads a key file that nobody but its owner can use.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    let is_file = fs::metadata(path).map_err(io_error(path))?.is_file();
+    if !is_file {
+        // Opening a pipe would wait for a writer.
+        return Err(KeyError::NotAKey);
+    }
     let file = File::open(path).map_err(io_error(path))?;
     // The open file is asked, not the path: the path may name another file by now.
     if is_open_to_others(&file).map_err(io_error(path))? {
@@ -137,6 +142,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("alice.seed");
         let keys = KeyPair::generate().unwrap();
+        keys.save_seed(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), *keys.seed_base64());
+        assert_eq!(KeyPair::load(&path).unwrap(), keys);
         replace(&path, &format!("{}\n", *keys.seed_base64())).unwrap();
         assert_eq!(KeyPair::load(&path).unwrap(), keys);
     }
@@ -158,9 +166,15 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("alice.pem");
-        KeyPair::generate().unwrap().save(&path).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let keys = KeyPair::generate().unwrap();
+        // A file that was open to others does not stay so.
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        for save in [KeyPair::save, KeyPair::save_seed] {
+            save(&keys, &path).unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
         for open in [0o640, 0o604, 0o620] {
             fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
             let error = KeyPair::load(&path).unwrap_err();
@@ -171,6 +185,8 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused() {
         let directory = tempfile::tempdir().unwrap();
+        let nothing = KeyPair::load(directory.path());
+        assert!(matches!(nothing, Err(KeyError::NotAKey)));
         let path = directory.path().join("alice.pem");
         assert!(matches!(KeyPair::load(&path), Err(KeyError::Io { .. })));
         let long = "A".repeat(FILE_LEN_MAX + 1);

@@ -12,7 +12,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use rondevu_core::{ServiceName, Username};
 use zeroize::Zeroizing;
 
-use super::public_key::decode_base64;
+use super::public_key::decode_base64_into;
 use super::{PublicKey, Signature, SignedClaim, SignedPublish, key_file};
 use crate::UnixMillis;
 
@@ -59,7 +59,8 @@ impl KeyPair {
     ///
     /// [`KeyError::NotAKey`] if it is not base64 of 32 bytes.
     pub fn from_seed_base64(text: &str) -> Result<Self, KeyError> {
-        let seed = Zeroizing::new(decode_base64(text).map_err(|_| KeyError::NotAKey)?);
+        let mut seed = Zeroizing::new([0; 32]);
+        decode_base64_into(text, &mut seed).map_err(|_| KeyError::NotAKey)?;
         Ok(Self::from_seed(&seed))
     }
 
@@ -115,6 +116,17 @@ impl KeyPair {
     /// [`KeyError::Io`] if it cannot be written; an existing file is then unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), KeyError> {
         key_file::replace(path.as_ref(), &self.to_pkcs8_pem()?)
+    }
+
+    /// Writes the key pair to a file as the seed in base64, as the TypeScript client keeps it.
+    ///
+    /// Otherwise like [`save`](Self::save).
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Io`] if it cannot be written; an existing file is then unchanged.
+    pub fn save_seed(&self, path: impl AsRef<Path>) -> Result<(), KeyError> {
+        key_file::replace(path.as_ref(), &self.seed_base64())
     }
 
     /// Reads a key pair from a file, or makes one and writes it there if there is no file.
@@ -249,6 +261,15 @@ mod tests {
             KeyPair::from_pkcs8_pem(pem).unwrap(),
             KeyPair::from_seed(&SEED)
         );
+    }
+
+    #[test]
+    fn what_holds_the_private_key_wipes_it() {
+        fn is_wiped_on_drop<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let keys = KeyPair::generate().unwrap();
+        is_wiped_on_drop(&keys.signing);
+        is_wiped_on_drop(&keys.seed_base64());
+        is_wiped_on_drop(&keys.to_pkcs8_pem().unwrap());
     }
 
     #[test]

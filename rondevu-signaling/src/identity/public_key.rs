@@ -73,13 +73,22 @@ pub struct KeyTextError {
 /// Reads standard base64 with padding of exactly `N` bytes.
 pub(crate) fn decode_base64<const N: usize>(text: &str) -> Result<[u8; N], KeyTextError> {
     let mut bytes = [0; N];
+    decode_base64_into(text, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same into a buffer, which is left in any state on an error: a secret leaves no copy behind.
+pub(crate) fn decode_base64_into<const N: usize>(
+    text: &str,
+    bytes: &mut [u8; N],
+) -> Result<(), KeyTextError> {
     let error = KeyTextError { len: N };
     // Checked first, so that a long text costs nothing.
     if text.len() != N.div_ceil(3) * 4 {
         return Err(error);
     }
-    match STANDARD.decode_slice(text, &mut bytes) {
-        Ok(len) if len == N => Ok(bytes),
+    match STANDARD.decode_slice(text, bytes) {
+        Ok(len) if len == N => Ok(()),
         Ok(_) | Err(_) => Err(error),
     }
 }

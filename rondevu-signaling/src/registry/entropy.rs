@@ -27,7 +27,7 @@ impl Entropy {
             #[cfg(feature = "server")]
             Self::System => {
                 let mut bytes = [0; 16];
-                getrandom::fill(&mut bytes).map_err(|_| Refusal::NoRandomness)?;
+                getrandom::fill(&mut bytes).map_err(|_| Refusal::Internal)?;
                 Ok(u128::from_be_bytes(bytes))
             }
             Self::Counter(next) => Ok(next.fetch_add(1, Ordering::Relaxed).into()),

@@ -48,9 +48,9 @@ impl Registry {
             .store
             .answer(peer, offer, sdp, secret, self.now())
             .await?;
-        self.bus.ring(&owner);
+        self.bus.ring(&owner).await;
         // From now on the answerer may read the owner's candidates.
-        self.bus.ring(peer);
+        self.bus.ring(peer).await;
         Ok(())
     }
 
@@ -80,7 +80,7 @@ impl Registry {
             .add_candidates(peer, offer, candidates, now)
             .await?;
         if let Some(reader) = reader {
-            self.bus.ring(&reader);
+            self.bus.ring(&reader).await;
         }
         Ok(())
     }

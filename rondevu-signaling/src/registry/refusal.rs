@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Capacity;
 use crate::SignalingError;
 use crate::error::printable;
 use crate::protocol_limits::BrokenLimit;
@@ -37,11 +38,17 @@ pub(crate) enum Refusal {
     Secret,
     #[error("Offer already answered")]
     AlreadyAnswered,
-    #[error("{0}")]
-    Full(String),
+    #[error(transparent)]
+    Full(#[from] Capacity),
+    #[cfg(feature = "sqlite")]
+    #[error("Server is busy, try again in a moment")]
+    StoreBusy,
+    #[cfg(feature = "sqlite")]
+    #[error("Storage failed, try again later")]
+    StoreFailed,
     #[cfg(feature = "server")]
     #[error("Internal server error")]
-    NoRandomness,
+    Internal,
 }
 
 impl Refusal {
@@ -62,15 +69,66 @@ impl Refusal {
             | Self::OfferNotFound => 404,
             Self::UsernameTaken => 409,
             Self::Full(_) => 429,
-            Self::NoRandomness => 500,
+            Self::Internal => 500,
             Self::NoOffers => 503,
+            #[cfg(feature = "sqlite")]
+            Self::StoreBusy | Self::StoreFailed => 503,
         }
     }
 
     /// When a request that met a limit may succeed.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        // Limits are relieved by expiry, which takes a minute at least.
-        matches!(self, Self::Full(_)).then_some(Duration::from_secs(60))
+        match self {
+            // Limits are relieved by expiry, which takes a minute at least.
+            Self::Full(_) => Some(Duration::from_secs(60)),
+            #[cfg(feature = "sqlite")]
+            Self::StoreBusy | Self::StoreFailed => Some(Duration::from_secs(1)),
+            #[cfg(feature = "server")]
+            Self::Internal => None,
+            Self::Limit(_)
+            | Self::UsernameTaken
+            | Self::UsernameNotClaimed
+            | Self::ClaimSignature(_)
+            | Self::PublishSignature
+            | Self::SignatureUsed
+            | Self::ServiceNotFound
+            | Self::ServiceNotOwned
+            | Self::NoOffers
+            | Self::OfferNotOwned
+            | Self::OfferNotFound
+            | Self::OfferToAnswerGone
+            | Self::Secret
+            | Self::AlreadyAnswered => None,
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl Refusal {
+    /// The limit that was met, as operators know it.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Limit(broken) => broken.name(),
+            Self::Full(capacity) => Some(capacity.name()),
+            #[cfg(feature = "sqlite")]
+            Self::StoreBusy => Some("store_queue"),
+            #[cfg(feature = "sqlite")]
+            Self::StoreFailed => None,
+            Self::UsernameTaken
+            | Self::UsernameNotClaimed
+            | Self::ClaimSignature(_)
+            | Self::PublishSignature
+            | Self::SignatureUsed
+            | Self::ServiceNotFound
+            | Self::ServiceNotOwned
+            | Self::NoOffers
+            | Self::OfferNotOwned
+            | Self::OfferNotFound
+            | Self::OfferToAnswerGone
+            | Self::Secret
+            | Self::AlreadyAnswered
+            | Self::Internal => None,
+        }
     }
 }
 
@@ -96,7 +154,13 @@ impl From<Refusal> for SignalingError {
                 message,
             },
             #[cfg(feature = "server")]
-            Refusal::NoRandomness => Self::NoRandomness,
+            Refusal::Internal => Self::NoRandomness,
+            #[cfg(feature = "sqlite")]
+            Refusal::StoreBusy | Refusal::StoreFailed => Self::ServerFailed {
+                status: refusal.status(),
+                retry_after: refusal.retry_after(),
+                message,
+            },
         }
     }
 }

@@ -236,7 +236,7 @@ async fn offers_and_services_end_with_their_lifetime_and_so_does_what_they_cost(
     stage.pass(MINUTE);
     let dialer = stage.signaling.peer();
     let gone = dialer.take_offer(&chat.uuid).await;
-    assert!(matches!(gone, Err(SignalingError::ServiceNotFound)));
+    assert!(matches!(gone, Err(SignalingError::ServiceMoved)));
     let gone = dialer.answer_offer(&second[0].id, &answer("a"), None).await;
     assert!(matches!(gone, Err(SignalingError::OfferGone)));
     assert!(stage.service.list_offers().await.unwrap().is_empty());

@@ -15,7 +15,11 @@ pub(super) async fn read<T: DeserializeOwned>(body: Body, bytes_max: usize) -> R
     let bytes = match timeout(BODY_TIMEOUT, collected).await {
         Err(_) => return Err(Refused::too_slow()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(Refused::too_large(bytes_max));
+            let limit = match bytes_max {
+                OFFERS_LEN_MAX => "offers_body_bytes",
+                _ => "body_bytes",
+            };
+            return Err(Refused::too_large(limit, bytes_max));
         }
         Ok(Err(_)) => return Err(Refused::bad_request("Request body ended early")),
         Ok(Ok(collected)) => collected.to_bytes(),
@@ -50,7 +54,7 @@ pub(super) const BODY_LEN_MAX: usize = 512 * 1024;
 pub(super) const OFFERS_LEN_MAX: usize = 2 * 1024 * 1024;
 
 /// Long enough for the largest body over the slowest line on which a link would be of use.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {

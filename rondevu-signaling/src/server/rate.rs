@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,50 @@ impl RateLimit {
             burst: burst.max(1),
         }
     }
+
+    /// `per_minute` requests in the long run, and `burst` at once after a rest. Zeros count as ones.
+    pub fn per_minute(per_minute: u32, burst: u32) -> Self {
+        Self {
+            interval: Duration::from_secs(60) / per_minute.max(1),
+            burst: burst.max(1),
+        }
+    }
+
+    /// How many requests a second it allows in the long run; infinite where there is no limit.
+    pub(super) fn per_second(self) -> f64 {
+        1.0 / self.interval.as_secs_f64()
+    }
 }
+
+impl FromStr for RateLimit {
+    type Err = UnreadableRate;
+
+    /// Reads `50/s:500`, `6/m:60` (so many a second or a minute, and so many at once) or `none`.
+    fn from_str(text: &str) -> Result<Self, UnreadableRate> {
+        if text == "none" {
+            return Ok(Self::UNLIMITED);
+        }
+        let (rate, burst) = text.split_once(':').ok_or(UnreadableRate)?;
+        let (count, unit) = rate.split_once('/').ok_or(UnreadableRate)?;
+        let number = |text: &str| match text.parse() {
+            Ok(0) | Err(_) => Err(UnreadableRate),
+            Ok(number) => Ok(number),
+        };
+        let (count, burst) = (number(count)?, number(burst)?);
+        match unit {
+            "s" => Ok(Self::new(count, burst)),
+            "m" => Ok(Self::per_minute(count, burst)),
+            _ => Err(UnreadableRate),
+        }
+    }
+}
+
+/// A text that is no rate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a rate: write for instance `50/s:500` for 50 a second and 500 at once, `6/m:60`, or `none`"
+)]
+pub struct UnreadableRate;
 
 /// Counts the requests of many, each against the same limit.
 ///
@@ -105,6 +149,18 @@ mod tests {
             assert_eq!(meter.admit("a", later), Ok(()));
         }
         assert!(meter.admit("a", later).is_err());
+    }
+
+    #[test]
+    fn a_rate_is_read_from_text() {
+        assert_eq!("50/s:500".parse(), Ok(RateLimit::new(50, 500)));
+        assert_eq!("6/m:60".parse(), Ok(RateLimit::per_minute(6, 60)));
+        assert_eq!("none".parse(), Ok(RateLimit::UNLIMITED));
+        for wrong in [
+            "", "50", "50/s", "50/h:5", "0/s:5", "5/s:0", "-1/s:5", "5/s:5/s",
+        ] {
+            assert_eq!(wrong.parse::<RateLimit>(), Err(UnreadableRate), "{wrong}");
+        }
     }
 
     #[test]

@@ -18,7 +18,12 @@ pub(super) struct Refused {
     error: String,
     message: Option<String>,
     retry_after: Option<Duration>,
+    limit: Option<&'static str>,
 }
+
+/// Marks an answer that a limit has brought about, by the limit's name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exceeded(pub(super) &'static str);
 
 impl Refused {
     fn new(status: StatusCode, error: impl ToString) -> Self {
@@ -27,6 +32,7 @@ impl Refused {
             error: error.to_string(),
             message: None,
             retry_after: None,
+            limit: None,
         }
     }
 
@@ -37,19 +43,26 @@ impl Refused {
 
     /// The body did not arrive in time.
     pub(super) fn too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "Request body took too long")
+        Self {
+            limit: Some("body_seconds"),
+            ..Self::new(StatusCode::REQUEST_TIMEOUT, "Request body took too long")
+        }
     }
 
     /// The body is larger than `bytes_max`.
-    pub(super) fn too_large(bytes_max: usize) -> Self {
+    pub(super) fn too_large(limit: &'static str, bytes_max: usize) -> Self {
         let text = format!("Request body too large (max {}KB)", bytes_max / 1024);
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+        Self {
+            limit: Some(limit),
+            ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+        }
     }
 
     /// There were too many requests.
-    pub(super) fn too_many(retry_after: Duration) -> Self {
+    pub(super) fn too_many(limit: &'static str, retry_after: Duration) -> Self {
         Self {
             retry_after: Some(retry_after),
+            limit: Some(limit),
             ..Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many requests, slow down",
@@ -67,6 +80,7 @@ impl From<Refusal> for Refused {
         Self {
             message,
             retry_after: refusal.retry_after(),
+            limit: refusal.limit(),
             ..Self::new(status.expect("statuses of refusals are valid"), refusal)
         }
     }
@@ -85,6 +99,9 @@ impl IntoResponse for Refused {
             message: self.message,
         };
         let mut response = (self.status, Json(body)).into_response();
+        if let Some(limit) = self.limit {
+            response.extensions_mut().insert(Exceeded(limit));
+        }
         if let Some(after) = self.retry_after {
             // In whole seconds, rounded up: coming too early would be refused again.
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

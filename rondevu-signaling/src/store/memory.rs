@@ -52,6 +52,11 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
+    #[cfg(feature = "server")]
+    async fn server_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], Refusal> {
+        Ok(*self.read().server_key.get_or_insert(fresh))
+    }
+
     async fn claim_name(&self, claim: NameClaim, now: UnixMillis) -> Result<NameRecord, Refusal> {
         self.write(now).claim_name(claim, now)
     }
@@ -180,6 +185,11 @@ impl Store for MemoryStore {
     #[cfg(feature = "server")]
     async fn census(&self) -> Result<Census, Refusal> {
         Ok(self.read().census())
+    }
+
+    #[cfg(feature = "server")]
+    async fn close(&self) -> Result<(), Refusal> {
+        Ok(())
     }
 }
 

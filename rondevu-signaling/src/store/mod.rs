@@ -1,12 +1,21 @@
 //! Where a registry keeps names, services and offers.
 //!
 //! Each method of [`Store`] is one atomic step: it checks what must hold and changes everything or
-//! nothing. Rules that need no state (signatures, sizes, lifetimes) stand in the registry above, as
-//! does the waking of those who wait, so that a store may also be a database shared by several
-//! servers. Time is an argument; whatever has expired by `now` does not exist.
+//! nothing, a compare-and-set on names, services and offers that live until a given time. Rules that
+//! need no state (signatures, sizes, lifetimes) stand in the registry above. The waking of those who
+//! wait is the bus's, and each step returns whom to wake. So a store may also be a database shared
+//! by several servers. Time is an argument; whatever has expired by `now` does not exist.
+//!
+//! | store | keeps |
+//! | --- | --- |
+//! | `memory` | everything in this process, behind one lock |
+//! | `sqlite` | everything in a file (feature `sqlite`) |
 
+mod cost;
 mod memory;
 mod records;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::time::Duration;
 
@@ -23,10 +32,17 @@ pub(crate) use records::{
     AnswerRecord, CandidateRecord, Digest, NameClaim, NameRecord, OfferDraft, OfferRecord,
     ServiceDraft, ServiceRecord, TakenOffer, UsedSignature,
 };
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::{QUEUE_LEN, SqliteStore};
 
 /// The state of a registry.
 #[async_trait]
 pub(crate) trait Store: Send + Sync {
+    /// The key that the servers of this store make credentials with: the one that is kept, else
+    /// `fresh`, which is kept from now on.
+    #[cfg(feature = "server")]
+    async fn server_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], Refusal>;
+
     /// Gives a free name to a key, or renews the name of the same key; uses the signature up.
     async fn claim_name(&self, claim: NameClaim, now: UnixMillis) -> Result<NameRecord, Refusal>;
 
@@ -142,6 +158,10 @@ pub(crate) trait Store: Send + Sync {
     /// How much there is.
     #[cfg(feature = "server")]
     async fn census(&self) -> Result<Census, Refusal>;
+
+    /// Finishes what is under way and lets go of files; whatever comes later fails.
+    #[cfg(feature = "server")]
+    async fn close(&self) -> Result<(), Refusal>;
 }
 
 /// Whether a sweep came to its end.
@@ -152,3 +172,7 @@ pub(crate) enum Swept {
     /// It stopped so as not to hold others up.
     Partly,
 }
+
+/// How many peers may post candidates to one offer: the owner, and a handful of dialers whose
+/// answers are on their way.
+pub(crate) const POSTERS_MAX: usize = 8;

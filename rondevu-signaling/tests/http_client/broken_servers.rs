@@ -119,3 +119,74 @@ async fn a_redirect_within_the_origin_is_followed_but_not_in_circles() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_given_up_after_a_mebibyte() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await;
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut written = stream.write_all(head).await;
+        let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+        // Ends when the client closes the connection, and only then.
+        while written.is_ok() {
+            written = stream.write_all(chunk.as_bytes()).await;
+        }
+    });
+    let error = request("find", &HttpSignaling::new(&url).unwrap()).await;
+    assert!(
+        matches!(error, SignalingError::Malformed { .. }),
+        "{error:?}"
+    );
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_in_the_middle_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await;
+        let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{\"uuid\":";
+        stream.write_all(begun).await.unwrap();
+        // Ends when the client hangs up.
+        while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {}
+    });
+    let signaling = HttpSignaling::builder(&url).request_timeout(Duration::from_millis(50));
+    let error = request("find", &signaling.build().unwrap()).await;
+    assert!(matches!(error, SignalingError::Timeout { .. }), "{error:?}");
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn credentials_follow_a_redirect_within_the_origin_and_go_nowhere_else() {
+    let elsewhere = MockServer::start().await;
+    Mock::given(any())
+        .respond_with(ok(json!({ "offers": [] })))
+        .expect(0)
+        .mount(&elsewhere)
+        .await;
+    let server = MockServer::start().await;
+    mount_registration(&server, 1).await;
+    let within = ResponseTemplate::new(307).insert_header("location", "/v2/offers/mine");
+    Mock::given(path("/offers/mine"))
+        .respond_with(within)
+        .mount(&server)
+        .await;
+    let away = format!("{}/offers/mine", elsewhere.uri());
+    let away = ResponseTemplate::new(307).insert_header("location", away);
+    Mock::given(path("/v2/offers/mine"))
+        .and(header("authorization", "Bearer p1:s1/+"))
+        .respond_with(away)
+        .expect(1)
+        .mount(&server)
+        .await;
+    let error = request("mine", &client(&server)).await;
+    assert!(
+        matches!(error, SignalingError::NotRondevu { .. }),
+        "{error:?}"
+    );
+}

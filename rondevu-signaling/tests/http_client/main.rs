@@ -6,6 +6,7 @@ mod broken_servers;
 mod extension;
 mod meaning;
 mod session;
+mod tls;
 
 use std::time::Duration;
 

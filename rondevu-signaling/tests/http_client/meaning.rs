@@ -51,6 +51,20 @@ async fn each_row_of_the_error_table_has_its_meaning() {
         (
             "publish",
             500,
+            "UNIQUE constraint failed: offers.id",
+            "DescriptionKnown",
+            Retry::NewDescription,
+        ),
+        (
+            "create",
+            500,
+            "SqliteError: UNIQUE constraint failed: offers.id",
+            "DescriptionKnown",
+            Retry::NewDescription,
+        ),
+        (
+            "find",
+            500,
             "UNIQUE constraint failed",
             "ServerFailed",
             Retry::Backoff,
@@ -59,8 +73,8 @@ async fn each_row_of_the_error_table_has_its_meaning() {
             "take",
             404,
             "Service not found",
-            "ServiceNotFound",
-            Retry::Backoff,
+            "ServiceMoved",
+            Retry::LookUp,
         ),
         (
             "take",
@@ -185,6 +199,16 @@ async fn what_any_request_can_meet_means_the_same_for_each() {
             refused(500, "Internal server error"),
             "ServerFailed",
             Retry::Backoff,
+        ),
+        (
+            refused(500, "busy").insert_header("retry-after", "7"),
+            "ServerFailed",
+            Retry::After(Duration::from_secs(7)),
+        ),
+        (
+            refused(429, "slow down").insert_header("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            "RateLimited",
+            Retry::After(Duration::ZERO),
         ),
         (page(502), "ServerFailed", Retry::Backoff),
         (page(503), "ServerFailed", Retry::Backoff),

@@ -16,13 +16,15 @@ mod flight;
 mod idleness;
 mod link;
 mod negotiated;
-mod remote_sdp;
+pub(crate) mod remote_sdp;
 mod sources;
 mod streams;
 mod translate;
 
 pub use config::RtcConfig;
 pub use factory::RtcFactory;
+#[cfg(feature = "fuzzing")]
+pub(crate) use negotiated::parse_candidate;
 
 #[cfg(test)]
 mod tests;

@@ -38,12 +38,10 @@ impl Negotiated {
     }
 
     pub(super) fn add_candidate(&mut self, line: &str) -> Result<(), TransportError> {
-        if is_unusable(line) {
+        let Some(candidate) = parse_candidate(line)? else {
             debug!("candidate of a kind that is not used ignored");
             return Ok(());
-        }
-        let candidate = Candidate::from_sdp_string(line)
-            .map_err(|error| TransportError::Candidate(error.to_string()))?;
+        };
         match self.candidates_left.checked_sub(1) {
             Some(left) => {
                 self.candidates_left = left;
@@ -53,6 +51,16 @@ impl Negotiated {
         }
         Ok(())
     }
+}
+
+/// Reads a candidate line; `None` if it is of a kind that is not used.
+pub(crate) fn parse_candidate(line: &str) -> Result<Option<Candidate>, TransportError> {
+    if is_unusable(line) {
+        return Ok(None);
+    }
+    Candidate::from_sdp_string(line)
+        .map(Some)
+        .map_err(|error| TransportError::Candidate(error.to_string()))
 }
 
 /// Whether a candidate is of a kind that is well-formed but not used: TCP, or an mDNS name.

@@ -11,18 +11,18 @@ use crate::TransportError;
 /// It came through a server that nobody has to trust. So each value is read and checked here, and
 /// the engine only sees a text that is written anew from them ([`to_text`](Self::to_text)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RemoteSdp {
+pub(crate) struct RemoteSdp {
     mid: String,
     ufrag: String,
     password: String,
     lite: IceLite,
     /// SHA-256 of the peer's certificate.
-    pub(super) fingerprint: [u8; 32],
+    pub(crate) fingerprint: [u8; 32],
     setup: Setup,
     /// The largest message that the peer takes.
-    pub(super) message_bytes_max: u32,
+    pub(crate) message_bytes_max: u32,
     /// Candidate lines without `a=`, not yet checked, at most [`CANDIDATES_MAX`].
-    pub(super) candidates: Vec<String>,
+    pub(crate) candidates: Vec<String>,
 }
 
 /// Whether the peer only answers checks and makes none of its own.
@@ -42,7 +42,7 @@ enum Setup {
 
 impl RemoteSdp {
     /// Reads an offer or an answer.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         description: &SessionDescription,
         expected: DescriptionKind,
     ) -> Result<Self, TransportError> {
@@ -56,7 +56,7 @@ impl RemoteSdp {
     }
 
     /// The tag of the media section.
-    pub(super) fn mid(&self) -> &str {
+    pub(crate) fn mid(&self) -> &str {
         &self.mid
     }
 
@@ -64,14 +64,14 @@ impl RemoteSdp {
     ///
     /// The answering side does not control ICE: it knows of the chosen path last, and when its
     /// first handshake message arrives the other side is ready for it.
-    pub(super) fn leave_handshake_to_answerer(&mut self) {
+    pub(crate) fn leave_handshake_to_answerer(&mut self) {
         if self.setup == Setup::ActPass {
             self.setup = Setup::Passive;
         }
     }
 
     /// The description as the engine gets to see it, without candidates.
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mid = &self.mid;
         let mut text =
             format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mid}\r\n");

@@ -24,7 +24,7 @@ async fn main() -> Result<()> {
     let listener = tokio::net::TcpListener::bind(http).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let peer = Peer::new(&url, arguments.udp)?;
-    let (site, reports) = site::router(peer.clone())?;
+    let (site, reports) = site::router(peer.clone()).await?;
     let serving = tokio::spawn(async move {
         let app = site.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, app).await

@@ -27,7 +27,7 @@ struct Site {
 }
 
 /// Signaling at the root, pages below `/browser` and `/check`, orders below `/peer`.
-pub(crate) fn router(peer: Peer) -> Result<(Router, Reports)> {
+pub(crate) async fn router(peer: Peer) -> Result<(Router, Reports)> {
     let (reports, received) = mpsc::unbounded_channel();
     let site = Arc::new(Site { peer, reports });
     let router = Router::new()
@@ -36,7 +36,7 @@ pub(crate) fn router(peer: Peer) -> Result<(Router, Reports)> {
         .route("/check/report", post(report))
         .route("/peer/{order}", post(order))
         .with_state(site)
-        .merge(Hub::new(&ServerConfig::default())?.router());
+        .merge(Hub::open(&ServerConfig::default()).await?.router());
     Ok((router, received))
 }
 

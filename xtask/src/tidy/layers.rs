@@ -53,6 +53,16 @@ const LAYERS: &[Layer] = &[
         forbidden: &[],
     },
     Layer {
+        name: "rondevu-laws",
+        ours: &[
+            "rondevu-core",
+            "rondevu-signaling",
+            "rondevu-transport",
+            "rondevu-durable",
+        ],
+        forbidden: &[],
+    },
+    Layer {
         name: "xtask",
         ours: &[],
         forbidden: &[],

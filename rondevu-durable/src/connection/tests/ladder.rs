@@ -162,3 +162,24 @@ fn a_violation_in_a_resuming_hello_leaves_the_session_waiting_for_the_next() {
             .any(|action| action == Action::AbandonLink { link })
     );
 }
+
+#[test]
+fn an_idle_link_that_healed_becomes_stable_like_any_other() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    pair.wait(Duration::from_secs(1));
+    pair.dialer.handle_network_change(pair.now);
+    assert_eq!(pair.dialer.state(), State::Reconnecting);
+    // The acceptor's heartbeat comes over the old link before there is a new one.
+    let link = pair.dialer.live_link().unwrap();
+    let mut payload = Vec::new();
+    ControlFrame::Ping { id: 9 }.encode(&mut payload);
+    let ping = LinkEvent::StreamMessage {
+        stream: CONTROL,
+        kind: MessageKind::Binary,
+        payload: payload.into(),
+    };
+    pair.dialer.handle_link_event(link, ping, pair.now);
+    assert_eq!(pair.dialer.state(), State::Connected);
+    pair.wait(Duration::from_secs(11));
+    assert!(pair.dialer.reconnector.is_stable());
+}

@@ -245,3 +245,20 @@ fn what_a_plain_peer_cannot_be_sent_is_reported() {
     let mut events = core::iter::from_fn(|| service.channel_mut(id)?.poll_event());
     assert!(events.any(|event| event == crate::ChannelEvent::Refused { dropped: 1 }));
 }
+
+#[test]
+fn closing_a_plain_connection_ends_when_what_waits_was_handed_over() {
+    let now = Instant::ORIGIN;
+    let mut dialer = dialer();
+    dialer.connect(now);
+    let link = met(&mut dialer, now);
+    let page = incoming(&mut dialer).unwrap();
+    let channel = dialer.channel_mut(page).unwrap();
+    channel.send("last words".into(), now).unwrap();
+    dialer.close(now);
+    assert_eq!(dialer.state(), State::Connected, "something waits");
+    let sent = core::iter::from_fn(|| dialer.poll_transmit(now)).count();
+    assert_eq!((sent, dialer.state()), (1, State::Closed));
+    let finish = Action::FinishLink { link };
+    assert!(core::iter::from_fn(|| dialer.poll_action()).any(|action| action == finish));
+}

@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use rondevu_core::Username;
 use serde::Deserialize;
 
 use crate::server::Hub;
 use crate::server::body::{BODY_LEN_MAX, read, required};
+use crate::server::hub::Origin;
+use crate::server::parameters::Segment;
 use crate::server::refused::Refused;
 use crate::wire::{ClaimReply, UsernameReply};
 use crate::{SignedClaim, UnixMillis};
@@ -22,13 +24,19 @@ struct ClaimBody {
     message: Option<String>,
 }
 
-pub(super) async fn claim(State(hub): State<Hub>, body: Body) -> Result<Json<ClaimReply>, Refused> {
+pub(super) async fn claim(
+    State(hub): State<Hub>,
+    origin: Origin,
+    body: Body,
+) -> Result<Json<ClaimReply>, Refused> {
     let body: ClaimBody = read(body, BODY_LEN_MAX).await?;
-    let claimed = hub
-        .shared
-        .registry
-        .claim_username(&parse_claim(&body)?)
-        .await?;
+    let claim = parse_claim(&body)?;
+    let registry = &hub.shared.registry;
+    if registry.name(&claim.username).await?.is_none() {
+        // Whoever renews names takes none away from others.
+        origin.admit_name(&hub)?;
+    }
+    let claimed = registry.claim_username(&claim).await?;
     Ok(Json(ClaimReply {
         username: claimed.username,
         claimed_at: claimed.claimed_at,
@@ -61,7 +69,7 @@ fn parse_claim(body: &ClaimBody) -> Result<SignedClaim, Refused> {
 
 pub(super) async fn look_up(
     State(hub): State<Hub>,
-    Path(username): Path<String>,
+    Segment(username): Segment,
 ) -> Result<Json<UsernameReply>, Refused> {
     let name = hub
         .shared

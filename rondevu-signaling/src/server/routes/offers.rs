@@ -1,27 +1,26 @@
 //! Offers: created, listed, answered, trickled to, deleted.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use rondevu_core::{OfferId, ServiceId, SessionDescription};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::NewOffer;
 use crate::protocol_limits::{BrokenLimit, CANDIDATES_MAX, OFFERS_PER_REQUEST_MAX};
 use crate::registry::Refusal;
 use crate::server::Hub;
 use crate::server::body::{BODY_LEN_MAX, OFFERS_LEN_MAX, read, required, ttl};
 use crate::server::hub::Peer;
+use crate::server::parameters::{News, Segment};
 use crate::server::refused::Refused;
 use crate::store::{AnswerRecord, CandidateRecord, OfferRecord};
 use crate::wire::{
     AddedCandidates, Answer, Answers, Candidate, Candidates, CreatedOffer, CreatedOffers, OwnOffer,
     OwnOffers, Success,
 };
-use crate::{NewOffer, UnixMillis};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -100,7 +99,7 @@ fn own_offer(record: OfferRecord) -> OwnOffer {
 pub(super) async fn delete(
     State(hub): State<Hub>,
     Peer(peer): Peer,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Success>, Refused> {
     let id = OfferId::new(id).map_err(|_| Refusal::OfferNotOwned)?;
     hub.shared.registry.delete_offer(&peer, &id).await?;
@@ -117,7 +116,7 @@ struct AnswerBody {
 pub(super) async fn answer(
     State(hub): State<Hub>,
     Peer(peer): Peer,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     body: Body,
 ) -> Result<Json<Success>, Refused> {
     let body: AnswerBody = read(body, BODY_LEN_MAX).await?;
@@ -129,39 +128,13 @@ pub(super) async fn answer(
     Ok(Json(Success { success: true }))
 }
 
-/// The parameters of requests that may wait.
-#[derive(Deserialize)]
-pub(super) struct News {
-    since: Option<String>,
-    wait: Option<String>,
-}
-
-impl News {
-    fn since(&self) -> Result<Option<UnixMillis>, Refused> {
-        Ok(millis(self.since.as_deref(), "since")?.map(UnixMillis))
-    }
-
-    fn wait(&self) -> Result<Duration, Refused> {
-        let wait = millis(self.wait.as_deref(), "wait")?;
-        Ok(Duration::from_millis(wait.unwrap_or(0)))
-    }
-}
-
-fn millis(text: Option<&str>, name: &str) -> Result<Option<u64>, Refused> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let wrong = |_| Refused::bad_request(format!("Invalid query parameter: {name}"));
-    text.parse().map(Some).map_err(wrong)
-}
-
 pub(super) async fn answers(
     State(hub): State<Hub>,
     Peer(peer): Peer,
-    Query(news): Query<News>,
+    news: News,
 ) -> Result<Json<Answers>, Refused> {
-    let (since, wait) = (news.since()?, news.wait()?);
-    let answers = hub.shared.registry.answers(&peer, since, wait).await?;
+    let answers = hub.shared.registry.answers(&peer, news.since, news.wait);
+    let answers = answers.await?;
     let answers = answers.into_iter().map(answer_reply).collect();
     Ok(Json(Answers { answers }))
 }
@@ -184,7 +157,7 @@ struct CandidatesBody {
 pub(super) async fn add_candidates(
     State(hub): State<Hub>,
     Peer(peer): Peer,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     body: Body,
 ) -> Result<Json<AddedCandidates>, Refused> {
     let body: CandidatesBody = read(body, BODY_LEN_MAX).await?;
@@ -207,13 +180,14 @@ pub(super) async fn add_candidates(
 pub(super) async fn candidates(
     State(hub): State<Hub>,
     Peer(peer): Peer,
-    Path(id): Path<String>,
-    Query(news): Query<News>,
+    Segment(id): Segment,
+    news: News,
 ) -> Result<Json<Candidates>, Refused> {
-    let (since, wait) = (news.since()?, news.wait()?);
     let id = OfferId::new(id).map_err(|_| Refusal::OfferNotFound)?;
     let registry = &hub.shared.registry;
-    let found = registry.candidates(&peer, &id, since, wait).await?;
+    let found = registry
+        .candidates(&peer, &id, news.since, news.wait)
+        .await?;
     let candidates = found.into_iter().filter_map(candidate_reply).collect();
     Ok(Json(Candidates { candidates }))
 }

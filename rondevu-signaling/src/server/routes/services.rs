@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use rondevu_core::{ServiceId, ServiceName, ServiceUuid, SessionDescription};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use crate::registry::Refusal;
 use crate::server::Hub;
 use crate::server::body::{BODY_LEN_MAX, read, required, ttl};
 use crate::server::hub::Peer;
+use crate::server::parameters::Segment;
 use crate::server::refused::Refused;
 use crate::store::ServiceRecord;
 use crate::wire::{ListedService, PublishReply, QueryReply, ServiceList, ServiceReply, Success};
@@ -20,7 +21,7 @@ use crate::{Publication, SignedPublish, Visibility};
 
 pub(super) async fn list(
     State(hub): State<Hub>,
-    Path(username): Path<String>,
+    Segment(username): Segment,
 ) -> Result<Json<ServiceList>, Refused> {
     let owner = parse_username(&username)?;
     let services = hub.shared.registry.services(&owner).await?;
@@ -96,7 +97,7 @@ fn parse_publication(body: PublishBody) -> Result<Publication, Refused> {
 
 pub(super) async fn take_offer(
     State(hub): State<Hub>,
-    Path(uuid): Path<String>,
+    Segment(uuid): Segment,
 ) -> Result<Json<ServiceReply>, Refused> {
     let uuid = ServiceUuid::new(uuid).map_err(|_| Refusal::ServiceNotFound)?;
     let taken = hub.shared.registry.take_offer(&uuid).await?;
@@ -125,7 +126,7 @@ struct UnpublishBody {
 pub(super) async fn unpublish(
     State(hub): State<Hub>,
     Peer(peer): Peer,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     body: Body,
 ) -> Result<Json<Success>, Refused> {
     let body: UnpublishBody = read(body, BODY_LEN_MAX).await?;
@@ -144,7 +145,7 @@ struct QueryBody {
 
 pub(super) async fn query(
     State(hub): State<Hub>,
-    Path(username): Path<String>,
+    Segment(username): Segment,
     body: Body,
 ) -> Result<Json<QueryReply>, Refused> {
     let body: QueryBody = read(body, BODY_LEN_MAX).await?;

@@ -3,9 +3,10 @@
 use rondevu_core::{OfferId, PeerId};
 
 use super::offers::{Offer, within};
-use super::state::{CANDIDATE_COST, State};
+use super::state::State;
 use crate::UnixMillis;
 use crate::registry::Refusal;
+use crate::store::cost::CANDIDATE_COST;
 use crate::store::{AnswerRecord, CandidateRecord, Digest};
 
 impl State {
@@ -36,9 +37,9 @@ impl State {
         shelf.answered.insert(at, id.clone());
         offer.answer = Some((at, sdp.into()));
         offer.record.answerer = Some(peer.clone());
-        offer.trickle.keep_only(&owner, peer);
-        offer.cost += sdp.len();
-        self.bytes += sdp.len();
+        let freed = offer.trickle.keep_only(&owner, peer);
+        offer.cost = offer.cost + sdp.len() - freed;
+        self.bytes = self.bytes + sdp.len() - freed;
         self.withdraw(&owner, number);
         Ok(owner)
     }

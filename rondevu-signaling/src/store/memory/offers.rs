@@ -2,10 +2,11 @@
 
 use rondevu_core::{OfferId, PeerId, ServiceId, ServiceName, Username};
 
-use super::state::{Expiring, OFFER_COST, State};
+use super::state::{Expiring, State};
 use super::trickle::Trickle;
 use crate::UnixMillis;
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
+use crate::store::cost::OFFER_COST;
 use crate::store::{OfferDraft, OfferRecord, ServiceRecord};
 
 pub(super) struct Offer {
@@ -98,9 +99,7 @@ impl State {
             self.remove_expired_offers(peer, now);
         }
         if count > 0 && self.offer_count(peer) + count > limit {
-            return Err(Refusal::Full(format!(
-                "Too many offers for this peer (max {limit})"
-            )));
+            return Err(Capacity::OffersPerPeer(limit).into());
         }
         self.check_room(offer_bytes + bytes, now)
     }
@@ -232,7 +231,9 @@ impl State {
         let Some(shelf) = self.shelves.get(&service.peer) else {
             return;
         };
-        let is_only_one = shelf.services.len() == 1;
+        let own = shelf.services.iter().filter_map(|id| self.services.get(id));
+        let live = own.filter(|own| own.record.expires_at > now);
+        let is_only_one = live.count() == 1;
         let ids: Vec<_> = shelf.offers.values().cloned().collect();
         let belongs = Belongs::to(service);
         for id in ids {

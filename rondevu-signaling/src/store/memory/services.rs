@@ -6,9 +6,10 @@ use rondevu_core::{PeerId, ServiceId, ServiceName, ServiceUuid, Username};
 
 use super::offers::Belongs;
 use super::pool::Pool;
-use super::state::{Expiring, NAME_COST, SERVICE_COST, SIGNATURE_COST, Service, State};
+use super::state::{Expiring, Service, State};
 use crate::UnixMillis;
-use crate::registry::Refusal;
+use crate::registry::{Capacity, Refusal};
+use crate::store::cost::{NAME_COST, SERVICE_COST, SIGNATURE_COST, metadata_len, service_cost};
 use crate::store::{NameClaim, NameRecord, ServiceDraft, ServiceRecord, TakenOffer, UsedSignature};
 
 impl State {
@@ -67,7 +68,7 @@ impl State {
             .live_service(&draft.owner, &draft.service, now)
             .cloned();
         let before = before.filter(|service| service.key == draft.key);
-        let mut bytes = SIGNATURE_COST + metadata_len(&draft.metadata);
+        let mut bytes = SIGNATURE_COST + metadata_len(draft.metadata.as_deref());
         if before.is_none() {
             self.check_service_count(&draft.owner, now)?;
             bytes += SERVICE_COST;
@@ -94,9 +95,7 @@ impl State {
     fn check_service_count(&mut self, owner: &Username, now: UnixMillis) -> Result<(), Refusal> {
         let limit = self.limits.services_per_username;
         match self.services_of(owner, now).len() >= limit {
-            true => Err(Refusal::Full(format!(
-                "Too many services for this username (max {limit})"
-            ))),
+            true => Err(Capacity::ServicesPerUsername(limit).into()),
             false => Ok(()),
         }
     }
@@ -133,7 +132,7 @@ impl State {
 
     fn insert_service(&mut self, record: ServiceRecord, pool: Pool) {
         let id = record.id.clone();
-        self.bytes += SERVICE_COST + metadata_len(&record.metadata);
+        self.bytes += service_cost(record.metadata.as_deref());
         self.expiries
             .insert((record.expires_at, Expiring::Service(id.clone())));
         self.by_uuid.insert(record.uuid.clone(), id.clone());
@@ -158,7 +157,7 @@ impl State {
 
     fn take_out_service(&mut self, id: &ServiceId, now: UnixMillis) -> Option<Pool> {
         let Service { record, pool, .. } = self.services.remove(id)?;
-        self.bytes -= SERVICE_COST + metadata_len(&record.metadata);
+        self.bytes -= service_cost(record.metadata.as_deref());
         self.expiries
             .remove(&(record.expires_at, Expiring::Service(id.clone())));
         self.by_uuid.remove(&record.uuid);
@@ -252,8 +251,4 @@ impl State {
         self.disown_offers(peer, &belongs);
         Ok(())
     }
-}
-
-fn metadata_len(metadata: &Option<String>) -> usize {
-    metadata.as_ref().map_or(0, String::len)
 }

@@ -7,9 +7,10 @@ use rondevu_core::{OfferId, PeerId, ServiceId, ServiceName, ServiceUuid, Usernam
 use super::offers::Offer;
 use super::pool::Pool;
 use crate::UnixMillis;
-use crate::registry::{Limits, Refusal};
+use crate::registry::{Capacity, Limits, Refusal};
 #[cfg(feature = "server")]
 use crate::store::Census;
+use crate::store::cost::{NAME_COST, SIGNATURE_COST};
 use crate::store::{Digest, NameRecord, ServiceRecord, Swept};
 
 pub(super) struct State {
@@ -23,6 +24,8 @@ pub(super) struct State {
     pub(super) shelves: HashMap<PeerId, Shelf>,
     pub(super) expiries: BTreeSet<(UnixMillis, Expiring)>,
     pub(super) bytes: usize,
+    #[cfg(feature = "server")]
+    pub(super) server_key: Option<[u8; 32]>,
     next_number: u64,
 }
 
@@ -68,6 +71,8 @@ impl State {
             shelves: HashMap::new(),
             expiries: BTreeSet::new(),
             bytes: 0,
+            #[cfg(feature = "server")]
+            server_key: None,
             next_number: 0,
         }
     }
@@ -120,7 +125,7 @@ impl State {
             self.sweep(now, SWEEP_FOR_ROOM);
         }
         match self.bytes.saturating_add(bytes) > self.limits.bytes_total {
-            true => Err(Refusal::Full("Server is full, try again later".into())),
+            true => Err(Capacity::Bytes.into()),
             false => Ok(()),
         }
     }
@@ -159,13 +164,6 @@ impl State {
         }
     }
 }
-
-/// What a row takes beside its texts, rounded up, with its share of the indexes.
-pub(super) const NAME_COST: usize = 400;
-pub(super) const SIGNATURE_COST: usize = 200;
-pub(super) const SERVICE_COST: usize = 1500;
-pub(super) const OFFER_COST: usize = 1000;
-pub(super) const CANDIDATE_COST: usize = 64;
 
 /// Enough to make room for the largest request out of small rows, and still done in a millisecond.
 const SWEEP_FOR_ROOM: usize = 1024;

@@ -4,8 +4,9 @@ use rondevu_core::PeerId;
 
 use crate::UnixMillis;
 use crate::protocol_limits::{BrokenLimit, CANDIDATES_MAX};
-use crate::registry::Refusal;
-use crate::store::CandidateRecord;
+use crate::registry::{Capacity, Refusal};
+use crate::store::cost::CANDIDATE_COST;
+use crate::store::{CandidateRecord, POSTERS_MAX};
 
 /// Candidates by who posted them.
 ///
@@ -44,7 +45,7 @@ impl Trickle {
             return Ok(index);
         }
         if self.lists.len() >= POSTERS_MAX {
-            return Err(Refusal::Full("Too many peers post candidates".into()));
+            return Err(Capacity::PostersPerOffer.into());
         }
         self.lists.push((poster.clone(), Vec::new()));
         Ok(self.lists.len() - 1)
@@ -64,14 +65,20 @@ impl Trickle {
             .collect()
     }
 
-    /// Forgets what anybody but these two posted.
-    pub(super) fn keep_only(&mut self, one: &PeerId, other: &PeerId) {
+    /// Forgets what anybody but these two posted; returns what it had cost.
+    pub(super) fn keep_only(&mut self, one: &PeerId, other: &PeerId) -> usize {
+        let before = self.cost();
         self.lists.retain(|(peer, _)| peer == one || peer == other);
+        before - self.cost()
+    }
+
+    fn cost(&self) -> usize {
+        let candidates = self.lists.iter().flat_map(|(_, list)| list);
+        candidates
+            .map(|(_, json)| CANDIDATE_COST + json.len())
+            .sum()
     }
 }
-
-/// The owner, and a handful of dialers whose answers are on their way.
-const POSTERS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -116,7 +123,8 @@ mod tests {
         }
         let refused = trickle.add(&peer("late"), many(1), now);
         assert!(matches!(refused, Err(Refusal::Full(_))));
-        trickle.keep_only(&alice, &peer("1"));
+        let freed = trickle.keep_only(&alice, &peer("1"));
         assert_eq!(trickle.lists.len(), 2);
+        assert_eq!(freed, (POSTERS_MAX - 2) * (CANDIDATE_COST + 1));
     }
 }

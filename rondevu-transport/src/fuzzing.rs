@@ -1,0 +1,46 @@
+//! The parsers of what came from outside, for the fuzzer.
+
+use rondevu_core::{DescriptionKind, SessionDescription};
+
+use crate::rtc::remote_sdp::RemoteSdp;
+use crate::stun::Stun;
+
+/// What is believed of a description is still believed when it is written anew.
+pub fn description(text: &str) {
+    for description in [
+        SessionDescription::offer(text),
+        SessionDescription::answer(text),
+    ] {
+        let kind: DescriptionKind = description.kind;
+        let Ok(read) = RemoteSdp::parse(&description, kind) else {
+            continue;
+        };
+        read.candidates.iter().for_each(|line| candidate(line));
+        let written = read.to_text();
+        let again = SessionDescription {
+            kind,
+            sdp: written.clone(),
+        };
+        let again = RemoteSdp::parse(&again, kind).expect("our own text is well-formed");
+        assert_eq!(again.to_text(), written);
+        assert_eq!(again.mid(), read.mid());
+        if kind == DescriptionKind::Offer {
+            str0m::change::SdpOffer::from_sdp_string(&written).expect("the engine reads it");
+        } else {
+            str0m::change::SdpAnswer::from_sdp_string(&written).expect("the engine reads it");
+        }
+    }
+}
+
+/// A candidate line is used, ignored or refused.
+pub fn candidate(line: &str) {
+    let _ = crate::rtc::parse_candidate(line);
+}
+
+/// A datagram is a STUN message or not.
+pub fn stun(datagram: &[u8]) {
+    if let Some(stun) = Stun::parse(datagram) {
+        let _ = (stun.class(), stun.transaction(), stun.username());
+        let _ = (stun.receiver_username_fragment(), stun.mapped_address());
+    }
+}

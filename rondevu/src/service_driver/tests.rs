@@ -1,0 +1,206 @@
+//! A service whose server says things in an unusual order.
+
+use async_trait::async_trait;
+use rondevu_core::{IceCandidate, ServiceUuid, SessionDescription};
+use rondevu_signaling::{
+    ClaimedUsername, CreatedOffer, ListedService, MemoryPeer, MemorySignaling, NewOffer, OwnOffer,
+    Publication, RemoteCandidate, ServiceOffer, SignedClaim, UsernameStatus,
+};
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::dial::Target;
+use crate::service::DurableService;
+
+const SERVICE: &str = "com.example.test@1.0.0";
+
+/// Takes its time to create offers, and to say that it did.
+struct SlowServer {
+    inner: MemoryPeer,
+    /// How many more requests for offers may be carried out.
+    requests: Semaphore,
+    /// How many more of them may be answered.
+    words: Semaphore,
+    /// How many answers the service has heard of.
+    heard: watch::Sender<usize>,
+}
+
+#[async_trait]
+impl Signaling for SlowServer {
+    async fn create_offers(
+        &self,
+        offers: &[NewOffer],
+    ) -> Result<Vec<CreatedOffer>, SignalingError> {
+        self.requests.acquire().await.unwrap().forget();
+        let created = self.inner.create_offers(offers).await;
+        self.words.acquire().await.unwrap().forget();
+        created
+    }
+
+    async fn answers(
+        &self,
+        since: Option<UnixMillis>,
+        wait: Duration,
+    ) -> Result<Vec<OfferAnswer>, SignalingError> {
+        let answers = self.inner.answers(since, wait).await?;
+        self.heard.send_modify(|heard| *heard += answers.len());
+        Ok(answers)
+    }
+
+    async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {
+        self.inner.claim_username(claim).await
+    }
+
+    async fn look_up_username(&self, name: &Username) -> Result<UsernameStatus, SignalingError> {
+        self.inner.look_up_username(name).await
+    }
+
+    async fn list_services(&self, name: &Username) -> Result<Vec<ListedService>, SignalingError> {
+        self.inner.list_services(name).await
+    }
+
+    async fn publish_service(
+        &self,
+        publication: &Publication,
+    ) -> Result<PublishedService, SignalingError> {
+        self.inner.publish_service(publication).await
+    }
+
+    async fn unpublish_service(
+        &self,
+        service: &ServiceId,
+        owner: &Username,
+    ) -> Result<(), SignalingError> {
+        self.inner.unpublish_service(service, owner).await
+    }
+
+    async fn find_service(
+        &self,
+        username: &Username,
+        service: &ServiceName,
+    ) -> Result<ServiceUuid, SignalingError> {
+        self.inner.find_service(username, service).await
+    }
+
+    async fn take_offer(&self, uuid: &ServiceUuid) -> Result<ServiceOffer, SignalingError> {
+        self.inner.take_offer(uuid).await
+    }
+
+    async fn list_offers(&self) -> Result<Vec<OwnOffer>, SignalingError> {
+        self.inner.list_offers().await
+    }
+
+    async fn delete_offer(&self, offer: &OfferId) -> Result<(), SignalingError> {
+        self.inner.delete_offer(offer).await
+    }
+
+    async fn answer_offer(
+        &self,
+        offer: &OfferId,
+        answer: &SessionDescription,
+        secret: Option<&str>,
+    ) -> Result<(), SignalingError> {
+        self.inner.answer_offer(offer, answer, secret).await
+    }
+
+    async fn supports_wait(&self) -> Result<bool, SignalingError> {
+        self.inner.supports_wait().await
+    }
+
+    async fn add_candidates(
+        &self,
+        offer: &OfferId,
+        candidates: &[IceCandidate],
+    ) -> Result<(), SignalingError> {
+        self.inner.add_candidates(offer, candidates).await
+    }
+
+    async fn candidates(
+        &self,
+        offer: &OfferId,
+        since: Option<UnixMillis>,
+        wait: Duration,
+    ) -> Result<Vec<RemoteCandidate>, SignalingError> {
+        self.inner.candidates(offer, since, wait).await
+    }
+}
+
+impl SlowServer {
+    fn new(inner: MemoryPeer) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            requests: Semaphore::new(0),
+            words: Semaphore::new(0),
+            heard: watch::Sender::new(0),
+        })
+    }
+}
+
+async fn expose(server: &Arc<SlowServer>) -> DurableService {
+    let shared: Arc<dyn Signaling> = server.clone();
+    let service = client(shared).expose_service("alice", SERVICE, ServiceOptions::default());
+    let service = service.unwrap();
+    service.start().await.unwrap();
+    service
+}
+
+fn client(signaling: Arc<dyn Signaling>) -> Rondevu {
+    Rondevu::builder()
+        .signaling(signaling)
+        .bind("127.0.0.1:0".parse().unwrap())
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_word_of_its_offer_is_not_lost() {
+    let signaling = MemorySignaling::new();
+    let server = SlowServer::new(signaling.peer());
+    server.requests.add_permits(100);
+    let service = expose(&server).await;
+    // Each offer after the first stands on the server before the service knows.
+    let dialer = client(Arc::new(signaling.peer()));
+    dialer.connect("alice", SERVICE).await.unwrap();
+    let second = tokio::spawn(async move { dialer.connect("alice", SERVICE).await });
+    let mut heard = server.heard.subscribe();
+    heard.wait_for(|heard| *heard == 2).await.unwrap();
+    server.words.add_permits(1);
+    second.await.unwrap().unwrap();
+    assert_eq!(service.active_connections(), 2);
+    server.words.add_permits(100);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn dialers_that_wait_get_the_next_offers_in_the_order_of_their_coming() {
+    let signaling = MemorySignaling::new();
+    let server = SlowServer::new(signaling.peer());
+    server.words.add_permits(100);
+    let service = expose(&server).await;
+    let dialer = client(Arc::new(signaling.peer()));
+    dialer.connect("alice", SERVICE).await.unwrap();
+    let target = Target::Service {
+        username: "alice".parse().unwrap(),
+        service: SERVICE.parse().unwrap(),
+    };
+    let mut waiting = JoinSet::new();
+    for number in 1..=6 {
+        let dialer = dialer.clone();
+        waiting.spawn({
+            let dialer = dialer.clone();
+            async move { (number, dialer.connect("alice", SERVICE).await.unwrap()) }
+        });
+        while dialer.inner.lines.length(&target) < number {
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut served = Vec::new();
+    for number in 1..=6 {
+        server.requests.add_permits(1);
+        let (next, connection) = waiting.join_next().await.unwrap().unwrap();
+        assert_eq!(next, number);
+        served.push(connection);
+    }
+    server.requests.add_permits(100);
+    service.stop().await;
+}
