@@ -1,7 +1,6 @@
 /** Frames and their bytes, beside those that the Rust crates write. */
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 
 import * as frames from '../frames.js';
@@ -132,9 +131,4 @@ test('channel protocols have one spelling', () => {
     assert.equal(frames.parseChannelProtocol(`rondevu.channel.v1;${wrong}`), null, wrong);
   }
   assert.equal(frames.parseChannelProtocol('x'), null);
-});
-
-const VECTORS = new URL('../../protocol-vectors.json', import.meta.url);
-test('the vectors of the protocol document decode', { skip: !existsSync(VECTORS) }, () => {
-  assert.ok(JSON.parse(readFileSync(VECTORS, 'utf8')));
 });

@@ -14,18 +14,31 @@ use crate::site::Reports;
 ///
 /// # Errors
 ///
-/// If a check fails, or the browser does not start, ends early or reports nothing for
-/// [`SILENCE_MAX`].
+/// If a check fails, or the browser does not start, ends early or falls silent for
+/// [`SILENCE_MAX`]. One that says nothing at all is started a second time.
 pub(crate) async fn check(browser: &Path, url: &str, mut reports: Reports) -> Result<()> {
     let profile = std::env::temp_dir().join(format!("rondevu-browser-{}", std::process::id()));
     std::fs::create_dir_all(&profile).context("cannot create a profile for the browser")?;
-    let outcome = run(browser, &profile, url, &mut reports).await;
+    let mut outcome = run(browser, &profile, url, &mut reports).await;
+    if matches!(outcome, Ok(Ended::Silently)) {
+        println!("  the browser did not open the page; it is started once more");
+        outcome = run(browser, &profile, url, &mut reports).await;
+    }
     let removed = std::fs::remove_dir_all(&profile);
-    outcome?;
+    if let Ended::Silently = outcome? {
+        bail!("the browser did not open {url}/check/index.html: open it by hand to see why");
+    }
     removed.context("cannot remove the browser's profile")
 }
 
-async fn run(browser: &Path, profile: &Path, url: &str, reports: &mut Reports) -> Result<()> {
+/// How a run of the browser ended in which no check failed.
+enum Ended {
+    WithAllChecks,
+    /// Nothing was heard from it.
+    Silently,
+}
+
+async fn run(browser: &Path, profile: &Path, url: &str, reports: &mut Reports) -> Result<Ended> {
     let mut chromium = Command::new(browser)
         .args(FLAGS)
         .arg(format!("--user-data-dir={}", profile.display()))
@@ -46,15 +59,17 @@ async fn run(browser: &Path, profile: &Path, url: &str, reports: &mut Reports) -
 }
 
 /// Prints reports until the page says that it is done.
-async fn listen(reports: &mut Reports) -> Result<()> {
+async fn listen(reports: &mut Reports) -> Result<Ended> {
+    let mut patience = START_MAX;
     loop {
-        let report = tokio::time::timeout(SILENCE_MAX, reports.recv()).await;
+        let report = tokio::time::timeout(patience, reports.recv()).await;
         let Ok(Some(report)) = report else {
-            bail!(
-                "the browser reported nothing for {} s; open /check/index.html by hand to see why",
-                SILENCE_MAX.as_secs()
-            );
+            if patience == START_MAX {
+                return Ok(Ended::Silently);
+            }
+            bail!("the browser reported nothing for {} s", patience.as_secs());
         };
+        patience = SILENCE_MAX;
         let text = |key: &str| report[key].as_str().unwrap_or_default();
         match (&report["check"], &report["failed"]) {
             (Value::String(check), Value::Null) => {
@@ -63,7 +78,7 @@ async fn listen(reports: &mut Reports) -> Result<()> {
             (Value::String(check), _) => println!("  FAILED  {check}: {}", text("failed")),
             (_, Value::Number(failed)) if failed.as_u64() == Some(0) => {
                 println!("  {}", text("note"));
-                return Ok(());
+                return Ok(Ended::WithAllChecks);
             }
             (_, Value::Number(failed)) => bail!("{failed} check(s) failed in the browser"),
             _ => println!("  {}", text("note")),
@@ -84,5 +99,7 @@ const FLAGS: [&str; 10] = [
     "--disable-dev-shm-usage",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 ];
+/// A browser that has not opened the page by then is stuck in its own start.
+const START_MAX: Duration = Duration::from_secs(40);
 /// The longest check takes a tenth of this on a busy machine.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
