@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{demo, deny, doc, lint, test, tidy};
+use crate::{demo, deny, doc, fuzz, lint, miri, model, test, tidy};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
@@ -20,6 +20,18 @@ const STEPS: &[Step] = &[
     Step {
         name: "test",
         run: test::run,
+    },
+    Step {
+        name: "model",
+        run: model::run_small,
+    },
+    Step {
+        name: "fuzz",
+        run: fuzz::run_briefly,
+    },
+    Step {
+        name: "miri",
+        run: miri::run,
     },
     Step {
         name: "doc",

@@ -10,7 +10,10 @@ mod ci;
 mod demo;
 mod deny;
 mod doc;
+mod fuzz;
 mod lint;
+mod miri;
+mod model;
 mod outcome;
 mod process;
 mod test;
@@ -19,6 +22,7 @@ mod workspace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -49,8 +53,34 @@ enum Task {
     Doc,
     /// Check licences, banned crates and sources of all dependencies with cargo-deny.
     Deny,
-    /// Measure set-up, round trip and throughput on loopback beside raw UDP.
-    Bench,
+    /// Measure a durable channel on loopback beside raw UDP, or our own machines beside the WebRTC engine.
+    Bench {
+        /// What to measure.
+        #[arg(value_enum, default_value = "loopback")]
+        subject: bench::Subject,
+    },
+    /// Look for inputs that break a law of the machines or a parser, with cargo-fuzz.
+    Fuzz {
+        /// One of the targets; all in turn without it.
+        target: Option<String>,
+        /// How many seconds each target runs.
+        #[arg(long, conflicts_with = "minutes")]
+        seconds: Option<u64>,
+        /// How many minutes each target runs.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// Explore every interleaving of two connection machines: two messages each way, cuts at any point.
+    Model {
+        /// How many links are cut.
+        #[arg(long, default_value_t = 2)]
+        cuts: u8,
+        /// How many time-outs come while something is on its way.
+        #[arg(long, default_value_t = 0)]
+        timeouts: u8,
+    },
+    /// Run the tests of the core in Miri.
+    Miri,
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
     /// Run all the checks a change must pass, the quick ones first, and print how long each took.
@@ -82,7 +112,18 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Lint => lint::run(),
         Task::Doc => doc::run(),
         Task::Deny => deny::run(),
-        Task::Bench => bench::run(),
+        Task::Bench { subject } => bench::run(subject),
+        Task::Fuzz {
+            target,
+            seconds,
+            minutes,
+        } => {
+            let seconds = seconds.unwrap_or(minutes * 60);
+            let effort = fuzz::Effort(Duration::from_secs(seconds));
+            fuzz::run(target.as_deref(), effort)
+        }
+        Task::Model { cuts, timeouts } => model::run(model::Size { cuts, timeouts }),
+        Task::Miri => miri::run(),
         Task::Demo => demo::run(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),

@@ -117,7 +117,9 @@ fn honest(script: &mut Script<'_>, order: Order) {
             5 => {
                 acks.extend(inbox.poll_ack(now));
                 if let Some((next, credit)) = take(&mut acks, script, order) {
-                    outbox.on_ack(next, credit).expect("an honest acknowledgement");
+                    outbox
+                        .on_ack(next, credit)
+                        .expect("an honest acknowledgement");
                 }
             }
             6 => got.extend(inbox.pop()),
@@ -174,7 +176,9 @@ fn finish(
         deliver(inbox, Some(frame), now);
     }
     for (next, credit) in acks {
-        outbox.on_ack(next, credit).expect("an honest acknowledgement");
+        outbox
+            .on_ack(next, credit)
+            .expect("an honest acknowledgement");
     }
     while !outbox.is_settled() {
         now += Duration::from_millis(25);
@@ -185,7 +189,9 @@ fn finish(
         }
         got.extend(std::iter::from_fn(|| inbox.pop()));
         if let Some((next, credit)) = inbox.poll_ack(now) {
-            outbox.on_ack(next, credit).expect("an honest acknowledgement");
+            outbox
+                .on_ack(next, credit)
+                .expect("an honest acknowledgement");
             moved = true;
         }
         assert!(moved, "nothing moves, and something is not delivered");

@@ -38,9 +38,13 @@ impl Machine for Subject {
             }
             1 => self.liveness.on_expecting(self.now),
             2 => self.pings.push(self.liveness.start_ping(self.now)),
-            3 => self.pings.extend(self.liveness.on_sent_unanswered(self.now)),
+            3 => self
+                .pings
+                .extend(self.liveness.on_sent_unanswered(self.now)),
             4 => self.liveness.on_pong(script.byte().into(), self.now),
-            5 => self.liveness.on_pong(self.pings.last().copied().unwrap_or(0), self.now),
+            5 => self
+                .liveness
+                .on_pong(self.pings.last().copied().unwrap_or(0), self.now),
             6 if script.pick(10) == 0 => self.liveness.suspect(),
             _ => self.now += script.duration(),
         }

@@ -103,6 +103,9 @@ fn honest(script: &mut Script<'_>, order: Order) {
     if order == Order::Unordered {
         numbers.sort_unstable();
     }
-    assert!(numbers.is_sorted_by(|a, b| a < b), "doubled or out of order");
+    assert!(
+        numbers.is_sorted_by(|a, b| a < b),
+        "doubled or out of order"
+    );
     assert!(inbox.held_bytes() <= fragment_cost(1) * seq);
 }

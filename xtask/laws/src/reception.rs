@@ -39,7 +39,10 @@ impl Subject {
             self.out.push(format!("{caller:?}"));
             let plain = matches!(caller, Caller::Plain { .. });
             assert!(!(plain && was_over), "a plain peer after the end");
-            assert!(!(plain && self.refusals > 0), "a plain peer that said hello");
+            assert!(
+                !(plain && self.refusals > 0),
+                "a plain peer that said hello"
+            );
             assert!(!was_over, "somebody after the end");
         }
     }

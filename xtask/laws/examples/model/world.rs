@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ChannelFrame, ControlFrame, Hello};
 use rondevu_core::{
-    ChannelId, Delivery, DurableConnectionState, Incarnation, Instant, LinkClosed, LinkEvent, LinkId, LinkInfo, OpenedBy,
-    QueueLimits, SessionId, StreamId, StreamOptions,
+    ChannelId, Delivery, DurableConnectionState, Incarnation, Instant, LinkClosed, LinkEvent,
+    LinkId, LinkInfo, OpenedBy, QueueLimits, SessionId, StreamId, StreamOptions,
 };
 use rondevu_durable::{
     Action, Arrival, ChannelConfig, ConnectionConfig, ConnectionMachine, Seeds, Transmit, Trust,
@@ -486,13 +486,7 @@ impl World {
         write!(
             text,
             "{:?}{:?}{:?}{:?}{:?}{} {} ",
-            self.dialer,
-            self.acceptor,
-            self.links,
-            self.sent,
-            self.got,
-            self.cuts,
-            self.timeouts
+            self.dialer, self.acceptor, self.links, self.sent, self.got, self.cuts, self.timeouts
         )
         .expect("a text takes everything");
         for (lane, events) in &self.lanes {

@@ -42,7 +42,10 @@ pub fn record() -> Vec<Value> {
     exchange.deliver_all();
     exchange.dialer.close(now);
     exchange.deliver_all();
-    assert_eq!(exchange.got, ["first", "answer", "lost with its link", "and so is this"]);
+    assert_eq!(
+        exchange.got,
+        ["first", "answer", "lost with its link", "and so is this"]
+    );
     assert_eq!(exchange.dialer.state(), DurableConnectionState::Closed);
     exchange.record
 }

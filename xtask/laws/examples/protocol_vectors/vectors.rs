@@ -225,10 +225,26 @@ fn invalid() -> Vec<Value> {
         one("channel", "00", "Data without a number"),
         one("channel", "00000800", "a flag that does not exist"),
         one("channel", "0000ff00", "flags that do not exist"),
-        one("channel", "0000070268", "a payload that is shorter than its length"),
-        one("channel", "000007ffffffffffffffffff01", "a payload longer than any message"),
-        one("channel", "03ffffffffffffffffffff", "a number of more than ten bytes"),
-        one("channel", "03ffffffffffffffffff02", "a number above 64 bits"),
+        one(
+            "channel",
+            "0000070268",
+            "a payload that is shorter than its length",
+        ),
+        one(
+            "channel",
+            "000007ffffffffffffffffff01",
+            "a payload longer than any message",
+        ),
+        one(
+            "channel",
+            "03ffffffffffffffffffff",
+            "a number of more than ten bytes",
+        ),
+        one(
+            "channel",
+            "03ffffffffffffffffff02",
+            "a number above 64 bits",
+        ),
         one("channel", "0207", "Ack without a credit"),
         one("channel", "010102", "Skip without a count"),
         one("control", "", "nothing"),
@@ -238,8 +254,16 @@ fn invalid() -> Vec<Value> {
         one("control", "0206", "an unknown reason of a Reject"),
         one("control", "0504", "an unknown reason of a Bye"),
         one("control", "0205", "Busy without a time"),
-        one("control", &hello[..hello.len() - 2], "a Hello without its end"),
-        one("control", &hello.replacen("0105010700", "0105010702", 1), "an option that is neither none nor some"),
+        one(
+            "control",
+            &hello[..hello.len() - 2],
+            "a Hello without its end",
+        ),
+        one(
+            "control",
+            &hello.replacen("0105010700", "0105010702", 1),
+            "an option that is neither none nor some",
+        ),
     ]
 }
 

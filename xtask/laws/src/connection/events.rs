@@ -75,7 +75,10 @@ fn stream_options(script: &mut Script<'_>) -> StreamOptions {
     let (label, protocol) = match script.pick(8) {
         0 => (CONTROL_LABEL.into(), CONTROL_PROTOCOL.into()),
         1 => ("page".into(), String::new()),
-        2 => (String::from_utf8_lossy(script.bytes(20)).into(), String::new()),
+        2 => (
+            String::from_utf8_lossy(script.bytes(20)).into(),
+            String::new(),
+        ),
         _ => (label(script), channel_protocol(channel(script))),
     };
     let options = options(script);

@@ -92,8 +92,14 @@ impl Peer {
     }
 
     /// A hello that continues the session of an acceptor, with a few channels of its own.
-    pub(super) fn hello_for(&mut self, script: &mut Script<'_>, known: Option<Incarnation>) -> Hello {
-        self.generation = self.generation.saturating_add(1 + u32::from(script.byte() == 255));
+    pub(super) fn hello_for(
+        &mut self,
+        script: &mut Script<'_>,
+        known: Option<Incarnation>,
+    ) -> Hello {
+        self.generation = self
+            .generation
+            .saturating_add(1 + u32::from(script.byte() == 255));
         for _ in 0..script.pick(3) {
             let id = ChannelId(script.pick(4) as u32 * 2);
             let options = super::events::options(script);

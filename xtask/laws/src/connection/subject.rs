@@ -269,7 +269,8 @@ impl Subject {
                 };
                 self.feed(link, event);
             }
-            Action::CloseStream { .. } | Action::AbandonLink { .. } | Action::FinishLink { .. } => {}
+            Action::CloseStream { .. } | Action::AbandonLink { .. } | Action::FinishLink { .. } => {
+            }
         }
     }
 
@@ -391,7 +392,11 @@ impl Machine for Subject {
 
     fn check(&self) {
         assert_eq!(self.told, self.machine.state(), "events do not replay");
-        assert_eq!(u32::from(self.is_over()), self.ended, "the end is told once");
+        assert_eq!(
+            u32::from(self.is_over()),
+            self.ended,
+            "the end is told once"
+        );
         for parity in 0..2 {
             let count = self.machine.channels().filter(|channel| {
                 channel.id().0 % 2 == parity && channel.state() != DurableChannelState::Closed
