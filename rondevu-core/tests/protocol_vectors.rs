@@ -8,10 +8,7 @@ use rondevu_core::frame::{ChannelFrame, ControlFrame};
 use serde_json::Value;
 
 fn vectors() -> Value {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../docs/protocol-vectors.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol-vectors.json");
     let text = std::fs::read_to_string(path).expect("the vectors are there");
     serde_json::from_str(&text).expect("the vectors are JSON")
 }
@@ -53,7 +50,11 @@ fn each_frame_has_the_bytes_of_its_vector() {
     }
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), 13, "every kind of frame has a vector: {names:?}");
+    assert_eq!(
+        names.len(),
+        13,
+        "every kind of frame has a vector: {names:?}"
+    );
 }
 
 #[test]

@@ -8,10 +8,7 @@ use rondevu_signaling::KeyPair;
 use serde_json::Value;
 
 fn proofs() -> Value {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../docs/protocol-vectors.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol-vectors.json");
     let text = std::fs::read_to_string(path).expect("the vectors are there");
     let vectors: Value = serde_json::from_str(&text).expect("the vectors are JSON");
     vectors["proofs"].clone()

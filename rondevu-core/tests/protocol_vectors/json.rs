@@ -125,9 +125,7 @@ fn proof(proof: &Proof) -> Value {
 }
 
 fn extensions(extensions: &[rondevu_core::frame::Extension]) -> Vec<Value> {
-    let one = |one: &rondevu_core::frame::Extension| {
-        json!({ "id": one.id, "content": hex(&one.content) })
-    };
+    let one = |one: &rondevu_core::frame::Extension| json!({ "id": one.id, "content": hex(&one.content) });
     extensions.iter().map(one).collect()
 }
 
