@@ -1,25 +1,27 @@
-//! `cargo xtask bench`: figures of a durable channel and of the signaling server, from one run.
+//! `cargo xtask bench`: figures of one run that compare with each other.
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
 
-/// What to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Subject {
     /// A durable channel on loopback beside raw UDP.
     Channel,
     /// The signaling server with 2,000 waiting peers, on both stores.
     Signaling,
+    /// Our own machines beside the WebRTC engine: time of a message, memory of a session.
+    Core,
 }
 
 /// Runs a benchmark in release mode. It asserts nothing about speed.
 pub(crate) fn run(subject: Subject) -> Result<Outcome> {
     match subject {
-        Subject::Channel => {
-            Invocation::cargo("run --release --package rondevu --example loopback_bench").run()?;
-        }
+        Subject::Channel => run_example("loopback_bench")?,
+        Subject::Core => run_example("core_bench")?,
         Subject::Signaling => {
             // The server is a process of its own, so that its memory can be told apart.
             let build = "build --release --package rondevu --features cli --bin rondevu";
@@ -32,4 +34,10 @@ pub(crate) fn run(subject: Subject) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+fn run_example(name: &str) -> Result<()> {
+    Invocation::cargo("run --release --package rondevu --example")
+        .args([name])
+        .run()
 }

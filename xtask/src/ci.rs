@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{browser, demo, deny, doc, lint, openapi, sim, test, tidy};
+use crate::{browser, demo, deny, doc, fuzz, lint, miri, model, openapi, sim, test, tidy};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
@@ -24,6 +24,18 @@ const STEPS: &[Step] = &[
     Step {
         name: "sim",
         run: sim::run_bounded,
+    },
+    Step {
+        name: "model",
+        run: model::run_small,
+    },
+    Step {
+        name: "fuzz",
+        run: fuzz::run_briefly,
+    },
+    Step {
+        name: "miri",
+        run: miri::run,
     },
     Step {
         name: "doc",

@@ -11,7 +11,10 @@ mod ci;
 mod demo;
 mod deny;
 mod doc;
+mod fuzz;
 mod lint;
+mod miri;
+mod model;
 mod openapi;
 mod outcome;
 mod process;
@@ -22,6 +25,7 @@ mod workspace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -52,7 +56,7 @@ enum Task {
     Doc,
     /// Check licences, banned crates and sources of all dependencies with cargo-deny.
     Deny,
-    /// Measure on loopback: a durable channel beside raw UDP, or the signaling server under load.
+    /// Measure a durable channel beside raw UDP, the signaling server under load, or our own machines beside the engine.
     Bench {
         /// What to measure.
         #[arg(value_enum, default_value = "channel")]
@@ -60,6 +64,28 @@ enum Task {
     },
     /// Hunt for lost messages in simulated worlds, or for bugs planted to be found.
     Sim(sim::Simulation),
+    /// Look for inputs that break a law of the machines or a parser, with cargo-fuzz.
+    Fuzz {
+        /// One of the targets; all in turn without it.
+        target: Option<String>,
+        /// How many seconds each target runs.
+        #[arg(long, conflicts_with = "minutes")]
+        seconds: Option<u64>,
+        /// How many minutes each target runs.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// Explore every interleaving of two connection machines: two messages each way, cuts at any point.
+    Model {
+        /// How many links are cut.
+        #[arg(long, default_value_t = 2)]
+        cuts: u8,
+        /// How many time-outs come while something is on its way.
+        #[arg(long, default_value_t = 0)]
+        timeouts: u8,
+    },
+    /// Run the tests of the core in Miri.
+    Miri,
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
     /// Hold the signaling server to its OpenAPI description with schemathesis, which is installed below `target`.
@@ -97,6 +123,17 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Deny => deny::run(),
         Task::Bench { subject } => bench::run(subject),
         Task::Sim(simulation) => sim::run(&simulation),
+        Task::Fuzz {
+            target,
+            seconds,
+            minutes,
+        } => {
+            let seconds = seconds.unwrap_or(minutes * 60);
+            let effort = fuzz::Effort(Duration::from_secs(seconds));
+            fuzz::run(target.as_deref(), effort)
+        }
+        Task::Model { cuts, timeouts } => model::run(model::Size { cuts, timeouts }),
+        Task::Miri => miri::run(),
         Task::Demo => demo::run(),
         Task::Openapi => openapi::run(),
         Task::Browser => browser::run(),

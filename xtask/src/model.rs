@@ -1,0 +1,34 @@
+//! `cargo xtask model`: every interleaving of two connection machines in a small configuration.
+
+use anyhow::Result;
+
+use crate::outcome::Outcome;
+use crate::process::Invocation;
+
+/// How much is explored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// How many links are cut.
+    pub(crate) cuts: u8,
+    /// How many time-outs come while something is on its way.
+    pub(crate) timeouts: u8,
+}
+
+/// Explores all states of this size.
+pub(crate) fn run(size: Size) -> Result<Outcome> {
+    Invocation::cargo(
+        "run --release --package rondevu-laws --no-default-features --example model --",
+    )
+    .args(["--cuts", &size.cuts.to_string()])
+    .args(["--timeouts", &size.timeouts.to_string()])
+    .run()?;
+    Ok(Outcome::Done)
+}
+
+/// What CI explores: two seconds' worth.
+pub(crate) fn run_small() -> Result<Outcome> {
+    run(Size {
+        cuts: 1,
+        timeouts: 0,
+    })
+}
