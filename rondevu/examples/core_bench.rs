@@ -144,16 +144,8 @@ impl Links {
         self.service.handle_timeout(now);
         self.dialer.handle_timeout(now);
         loop {
-            let mut moved = false;
-            for (from, to) in [
-                (&mut self.service, &mut self.dialer),
-                (&mut self.dialer, &mut self.service),
-            ] {
-                while let Some(datagram) = from.poll_transmit() {
-                    to.handle_datagram(datagram.as_received(), now);
-                    moved = true;
-                }
-            }
+            let mut moved = carry(&mut *self.service, &mut *self.dialer, now);
+            moved |= carry(&mut *self.dialer, &mut *self.service, now);
             while self.service.poll_event().is_some() {}
             while let Some(event) = self.dialer.poll_event() {
                 self.received += u32::from(matches!(event, LinkEvent::StreamMessage { .. }));
@@ -179,6 +171,16 @@ impl Links {
         }
         Ok(begin.elapsed())
     }
+}
+
+/// Moves the datagrams of one side; whether there were any.
+fn carry(from: &mut dyn Transport, to: &mut dyn Transport, now: Instant) -> bool {
+    let mut moved = false;
+    while let Some(datagram) = from.poll_transmit() {
+        to.handle_datagram(datagram.as_received(), now);
+        moved = true;
+    }
+    moved
 }
 
 /// The memory of one side, on the heap and in the machine itself.
