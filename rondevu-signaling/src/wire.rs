@@ -14,9 +14,11 @@ use crate::Signature;
 use crate::{PublicKey, UnixMillis};
 
 /// The feature name under which a server announces that it keeps requests open.
+#[cfg(any(feature = "http", feature = "server"))]
 pub(crate) const FEATURE_WAIT: &str = "wait";
 
 /// What a server calls itself.
+#[cfg(any(feature = "http", feature = "server"))]
 pub(crate) const SERVER_NAME: &str = "Rondevu";
 
 #[derive(Serialize, Deserialize)]
