@@ -182,7 +182,7 @@ impl ConnectionMachine {
 
     /// The cursors of a session that has not begun: only the dialer's own channels go on in it.
     fn fresh_cursors(&self) -> Vec<Cursor> {
-        let open = |channel: &&crate::ChannelMachine| {
+        let open = |channel: &&Box<crate::ChannelMachine>| {
             self.is_own(channel.id()) && channel.state() != DurableChannelState::Closed
         };
         let own = self.channels.values().filter(open);

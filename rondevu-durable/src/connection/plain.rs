@@ -98,7 +98,7 @@ impl ConnectionMachine {
         by: OpenedBy,
     ) -> Result<Option<ChannelId>, ProtocolViolation> {
         let label = shortened(&options.label);
-        let waiting = |channel: &&ChannelMachine| {
+        let waiting = |channel: &&Box<ChannelMachine>| {
             channel.label() == label
                 && channel.stream().is_none()
                 && channel.state() != DurableChannelState::Closed
