@@ -429,7 +429,8 @@ impl ConnectionMachine {
         self.close_by = Some(now + self.config.close_timeout);
         // What closed before stays readable: its last event has been told, without what would be
         // thrown away now.
-        let open = |channel: &&mut Box<ChannelMachine>| channel.state() != DurableChannelState::Closed;
+        let open =
+            |channel: &&mut Box<ChannelMachine>| channel.state() != DurableChannelState::Closed;
         for channel in self.channels.values_mut().filter(open) {
             channel.finish();
             channel.discard_incoming();
@@ -573,8 +574,8 @@ impl ConnectionMachine {
 
     /// Removes a closed channel that the application is done with.
     pub fn forget_channel(&mut self, id: ChannelId) {
-        let closed = |c: &Box<ChannelMachine>| c.state() == DurableChannelState::Closed;
-        if self.channels.get(&id).is_some_and(closed) {
+        let closed = |c: &ChannelMachine| c.state() == DurableChannelState::Closed;
+        if self.channel(id).is_some_and(closed) {
             self.channels.remove(&id);
         }
     }

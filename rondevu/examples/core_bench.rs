@@ -15,7 +15,8 @@ use rondevu_core::{
     OpenedBy, Order, Outbox, QueueLimits, SessionId, StreamId, StreamOptions,
 };
 use rondevu_durable::{
-    Action, Arrival, ChannelConfig, ChannelMachine, ConnectionConfig, ConnectionMachine, Role, Seeds, Trust,
+    Action, Arrival, ChannelConfig, ChannelMachine, ConnectionConfig, ConnectionMachine, Role,
+    Seeds, Trust,
 };
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
 use rondevu_transport::{Transport, TransportFactory, Written};

@@ -4,12 +4,12 @@ use rondevu_core::frame::{ChannelFrame, ControlFrame, Cursor, Hello, Limits, Pro
 use rondevu_core::{ByeReason, MessageKind, RejectReason, Reliability};
 use serde_json::{Value, json};
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[allow(dead_code, reason = "the one who writes vectors reads no bytes")]
-pub fn from_hex(text: &str) -> Vec<u8> {
+pub(crate) fn from_hex(text: &str) -> Vec<u8> {
     let pairs = text.as_bytes().chunks(2);
     let byte = |pair: &[u8]| {
         let pair = std::str::from_utf8(pair).expect("hexadecimal digits");
@@ -18,7 +18,7 @@ pub fn from_hex(text: &str) -> Vec<u8> {
     pairs.map(byte).collect()
 }
 
-pub fn channel_frame(frame: &ChannelFrame) -> Value {
+pub(crate) fn channel_frame(frame: &ChannelFrame) -> Value {
     match frame {
         ChannelFrame::Data {
             seq,
@@ -49,7 +49,7 @@ pub fn channel_frame(frame: &ChannelFrame) -> Value {
     }
 }
 
-pub fn control_frame(frame: &ControlFrame) -> Value {
+pub(crate) fn control_frame(frame: &ControlFrame) -> Value {
     match frame {
         ControlFrame::Hello(frame) => hello(frame),
         ControlFrame::Welcome(frame) => welcome(frame),
@@ -62,7 +62,7 @@ pub fn control_frame(frame: &ControlFrame) -> Value {
     }
 }
 
-pub fn hello(hello: &Hello) -> Value {
+pub(crate) fn hello(hello: &Hello) -> Value {
     json!({
         "frame": "Hello",
         "version": hello.version,
@@ -78,7 +78,7 @@ pub fn hello(hello: &Hello) -> Value {
     })
 }
 
-pub fn welcome(welcome: &Welcome) -> Value {
+pub(crate) fn welcome(welcome: &Welcome) -> Value {
     json!({
         "frame": "Welcome",
         "version": welcome.version,

@@ -182,10 +182,10 @@ impl ConnectionMachine {
 
     /// The cursors of a session that has not begun: only the dialer's own channels go on in it.
     fn fresh_cursors(&self) -> Vec<Cursor> {
-        let open = |channel: &&Box<crate::ChannelMachine>| {
+        let open = |channel: &&crate::ChannelMachine| {
             self.is_own(channel.id()) && channel.state() != DurableChannelState::Closed
         };
-        let own = self.channels.values().filter(open);
+        let own = self.channels().filter(open);
         own.map(|channel| {
             let credit = match channel.is_lossy() {
                 true => 0,

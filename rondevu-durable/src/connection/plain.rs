@@ -98,13 +98,13 @@ impl ConnectionMachine {
         by: OpenedBy,
     ) -> Result<Option<ChannelId>, ProtocolViolation> {
         let label = shortened(&options.label);
-        let waiting = |channel: &&Box<ChannelMachine>| {
+        let waiting = |channel: &&ChannelMachine| {
             channel.label() == label
                 && channel.stream().is_none()
                 && channel.state() != DurableChannelState::Closed
                 && self.is_own(channel.id()) == (by == OpenedBy::Local)
         };
-        if let Some(known) = self.channels.values().find(waiting) {
+        if let Some(known) = self.channels().find(waiting) {
             return Ok(Some(known.id()));
         }
         match by {

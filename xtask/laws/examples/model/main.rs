@@ -53,7 +53,8 @@ fn main() {
             false => "stopped by the clock",
         }
     );
-    for (name, path) in checker.discoveries() {
+    let discoveries: BTreeMap<_, _> = checker.discoveries().into_iter().collect();
+    for (name, path) in discoveries {
         println!("{name}: {:?}", path.last_state().path);
     }
     for name in [ONCE_AND_IN_ORDER, DELIVERED_IN_THE_END] {

@@ -350,8 +350,9 @@ impl World {
         };
         while machine.poll_event().is_some() {}
         while let Some(id) = machine.poll_touched() {
-            let channel = machine.channel_mut(id);
-            channel.map(|channel| while channel.poll_event().is_some() {});
+            if let Some(channel) = machine.channel_mut(id) {
+                while channel.poll_event().is_some() {}
+            }
         }
         if let Some(action) = machine.poll_action() {
             self.act(side, action);

@@ -23,7 +23,7 @@ const LINK: LinkInfo = LinkInfo {
 };
 
 /// One text each way, one lost with its link and sent again, the end of the channel, the end.
-pub fn record() -> Vec<Value> {
+pub(crate) fn record() -> Vec<Value> {
     let mut exchange = Exchange::begin();
     exchange.deliver_all();
     exchange.send(Role::Dialer, "first");
@@ -195,10 +195,7 @@ impl Exchange {
     fn pump(&mut self) {
         let now = self.now;
         for role in [Role::Dialer, Role::Acceptor] {
-            loop {
-                let Some(machine) = self.machine(role) else {
-                    break;
-                };
+            while let Some(machine) = self.machine(role) {
                 if let Some(action) = machine.poll_action() {
                     self.act(role, action);
                 } else if let Some(transmit) = machine.poll_transmit(now) {

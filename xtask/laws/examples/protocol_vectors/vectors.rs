@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::json::{channel_frame, control_frame, hex};
 
 /// The file.
-pub fn text() -> String {
+pub(crate) fn text() -> String {
     let vectors = json!({
         "about": "rondevu.session.v1; numbers of more than 32 bits are texts, bytes are hexadecimal",
         "frames": {
