@@ -50,7 +50,8 @@ pub struct ConnectionMachine {
     incarnation: Incarnation,
     peer: Peer,
     generation: Generation,
-    channels: BTreeMap<ChannelId, ChannelMachine>,
+    /// Boxed, because a node of the tree has room for eleven.
+    channels: BTreeMap<ChannelId, Box<ChannelMachine>>,
     next_channel: u32,
     /// The number of the next channel of a peer that does not number.
     next_plain: u32,
@@ -367,7 +368,7 @@ impl ConnectionMachine {
         self.next_channel += 2;
         let options = channel.options;
         let machine = ChannelMachine::new(id, label.into(), channel, options, &self.config);
-        self.channels.insert(id, machine);
+        self.channels.insert(id, Box::new(machine));
         self.touched.push_back(id);
         self.attach_own(id);
         Ok(id)
@@ -428,7 +429,8 @@ impl ConnectionMachine {
         self.close_by = Some(now + self.config.close_timeout);
         // What closed before stays readable: its last event has been told, without what would be
         // thrown away now.
-        let open = |channel: &&mut ChannelMachine| channel.state() != DurableChannelState::Closed;
+        let open =
+            |channel: &&mut Box<ChannelMachine>| channel.state() != DurableChannelState::Closed;
         for channel in self.channels.values_mut().filter(open) {
             channel.finish();
             channel.discard_incoming();
@@ -557,23 +559,23 @@ impl ConnectionMachine {
 
     /// A channel.
     pub fn channel(&self, id: ChannelId) -> Option<&ChannelMachine> {
-        self.channels.get(&id)
+        self.channels.get(&id).map(Box::as_ref)
     }
 
     /// A channel, to send, receive or finish. Drive the machine afterwards.
     pub fn channel_mut(&mut self, id: ChannelId) -> Option<&mut ChannelMachine> {
-        self.channels.get_mut(&id)
+        self.channels.get_mut(&id).map(Box::as_mut)
     }
 
     /// All channels that have not been removed.
     pub fn channels(&self) -> impl Iterator<Item = &ChannelMachine> {
-        self.channels.values()
+        self.channels.values().map(Box::as_ref)
     }
 
     /// Removes a closed channel that the application is done with.
     pub fn forget_channel(&mut self, id: ChannelId) {
         let closed = |c: &ChannelMachine| c.state() == DurableChannelState::Closed;
-        if self.channels.get(&id).is_some_and(closed) {
+        if self.channel(id).is_some_and(closed) {
             self.channels.remove(&id);
         }
     }
@@ -581,7 +583,7 @@ impl ConnectionMachine {
     /// The memory that messages take, in bytes: what waits to be sent or confirmed, and what waits
     /// for the application.
     pub fn held_bytes(&self) -> u64 {
-        let held = self.channels.values().map(ChannelMachine::held_bytes);
+        let held = self.channels.values().map(|channel| channel.held_bytes());
         held.sum()
     }
 

@@ -295,6 +295,8 @@ impl ServiceMachine {
                 request.pause(Duration::ZERO, now);
                 self.lease = Lease::Refused;
                 self.events.push_back(ServiceEvent::Refused);
+                let offers = self.pool.clear();
+                self.drop_offers(offers);
             }
             ServiceRetry::After(pause) => {
                 self.recover(failed_before, now);
@@ -335,6 +337,9 @@ impl ServiceMachine {
     /// Plans what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
+        if self.is_over() {
+            return;
+        }
         self.lease.handle_timeout(now);
         let gone = self.pool.handle_timeout(now);
         self.drop_offers(gone.expired);

@@ -13,10 +13,12 @@ use serde_json::value::RawValue;
 use crate::Signature;
 use crate::{PublicKey, UnixMillis};
 
+#[cfg(any(feature = "http", feature = "server"))]
 /// The feature name under which a server announces that it keeps requests open.
 #[cfg(any(feature = "http", feature = "server"))]
 pub(crate) const FEATURE_WAIT: &str = "wait";
 
+#[cfg(any(feature = "http", feature = "server"))]
 /// What a server calls itself.
 #[cfg(any(feature = "http", feature = "server"))]
 pub(crate) const SERVER_NAME: &str = "Rondevu";

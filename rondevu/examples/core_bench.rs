@@ -15,7 +15,8 @@ use rondevu_core::{
     OpenedBy, Order, Outbox, QueueLimits, SessionId, StreamId, StreamOptions,
 };
 use rondevu_durable::{
-    Action, Arrival, ChannelConfig, ConnectionConfig, ConnectionMachine, Role, Seeds, Trust,
+    Action, Arrival, ChannelConfig, ChannelMachine, ConnectionConfig, ConnectionMachine, Role,
+    Seeds, Trust,
 };
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
 use rondevu_transport::{Transport, TransportFactory, Written};
@@ -46,6 +47,11 @@ fn main() -> Result<()> {
     println!(
         "idle session with one channel, one side {:>10} B   (target < 4096 B)",
         idle_session_bytes()?
+    );
+    println!(
+        "of which: the connection itself {} B, a channel itself {} B",
+        size_of::<ConnectionMachine>(),
+        size_of::<ChannelMachine>()
     );
     Ok(())
 }

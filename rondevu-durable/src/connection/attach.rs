@@ -165,7 +165,7 @@ impl ConnectionMachine {
         for id in all.into_iter().filter(|id| !mentioned.contains(id)) {
             let channel = self.channels.get_mut(&id);
             let open =
-                |channel: &&mut ChannelMachine| channel.state() != DurableChannelState::Closed;
+                |channel: &&mut Box<ChannelMachine>| channel.state() != DurableChannelState::Closed;
             let Some(channel) = channel.filter(open) else {
                 continue;
             };

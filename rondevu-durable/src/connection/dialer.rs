@@ -185,7 +185,7 @@ impl ConnectionMachine {
         let open = |channel: &&crate::ChannelMachine| {
             self.is_own(channel.id()) && channel.state() != DurableChannelState::Closed
         };
-        let own = self.channels.values().filter(open);
+        let own = self.channels().filter(open);
         own.map(|channel| {
             let credit = match channel.is_lossy() {
                 true => 0,

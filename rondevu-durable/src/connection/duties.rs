@@ -224,7 +224,7 @@ impl ConnectionMachine {
         let channel = self.channels.get_mut(&id);
         match channel.filter(|channel| channel.state() != DurableChannelState::Closed) {
             Some(channel) if !channel.is_lossy() => Err(ProtocolViolation::Unexpected),
-            channel => Ok(channel),
+            channel => Ok(channel.map(Box::as_mut)),
         }
     }
 

@@ -104,7 +104,7 @@ impl ConnectionMachine {
                 && channel.state() != DurableChannelState::Closed
                 && self.is_own(channel.id()) == (by == OpenedBy::Local)
         };
-        if let Some(known) = self.channels.values().find(waiting) {
+        if let Some(known) = self.channels().find(waiting) {
             return Ok(Some(known.id()));
         }
         match by {

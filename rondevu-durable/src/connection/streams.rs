@@ -187,7 +187,7 @@ impl ConnectionMachine {
             channel.finish();
             channel.discard_incoming();
         }
-        self.channels.insert(id, channel);
+        self.channels.insert(id, Box::new(channel));
         self.events
             .push_back(ConnectionEvent::IncomingChannel { channel: id });
         Ok(())

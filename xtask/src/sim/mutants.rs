@@ -46,6 +46,7 @@ const DUTIES: &str = "rondevu-durable/src/connection/duties.rs";
 const LADDER: &str = "rondevu-durable/src/connection/ladder.rs";
 const STREAMS: &str = "rondevu-durable/src/connection/streams.rs";
 const SERVICE: &str = "rondevu-durable/src/service.rs";
+const LEASE: &str = "rondevu-durable/src/service/lease.rs";
 const TABLE: &str = "rondevu-durable/src/session_table.rs";
 
 /// All of them.
@@ -257,21 +258,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     // ---- service ----
     Mutant {
         name: "an expired publication is not renewed",
-        file: SERVICE,
-        find: "            Lease::Held { renew_at, .. } if renew_at <= now => ServiceAction::Publish { offer },\n",
-        replace: "",
+        file: LEASE,
+        find: "            Self::Held { renew_at, .. } => Some(renew_at),",
+        replace: "            Self::Held { .. } => None,",
     },
     Mutant {
         name: "an answered offer is not replaced",
         file: SERVICE,
-        find: "        for offer in answered {\n            self.offers.remove(offer);\n        }",
+        find: "        for offer in answered {\n            self.pool.take(*offer);\n        }",
         replace: "        let _ = answered;",
     },
     Mutant {
         name: "a failed request for answers is never repeated",
         file: SERVICE,
-        find: "        self.polling = false;\n        self.failed(retry, now);",
-        replace: "        self.failed(retry, now);",
+        find: "        self.failed(Kind::Poll, retry, now);",
+        replace: "        let _ = (retry, now);",
     },
     Mutant {
         name: "too many sessions wait",

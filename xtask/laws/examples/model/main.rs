@@ -53,10 +53,9 @@ fn main() {
             false => "stopped by the clock",
         }
     );
-    for name in [ONCE_AND_IN_ORDER, DELIVERED_IN_THE_END] {
-        if let Some(path) = checker.discovery(name) {
-            println!("{name}: {:?}", path.last_state().path);
-        }
+    let discoveries: BTreeMap<_, _> = checker.discoveries().into_iter().collect();
+    for (name, path) in discoveries {
+        println!("{name}: {:?}", path.last_state().path);
     }
     for name in [ONCE_AND_IN_ORDER, DELIVERED_IN_THE_END] {
         checker.assert_no_discovery(name);
