@@ -421,6 +421,9 @@ impl ServiceMachine {
             with(&self.asking, poll_at, DeadlineReason::Poll),
             with(&self.checking, self.lease.check_at(), DeadlineReason::Retry),
             expiry.map(|at| Deadline::new(at, DeadlineReason::OfferExpiry)),
+            self.lease
+                .ends_at()
+                .map(|at| Deadline::new(at, DeadlineReason::Expiry)),
         ]
         .into_iter()
         .fold(None, Deadline::earlier)

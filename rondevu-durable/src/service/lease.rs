@@ -60,6 +60,14 @@ impl Lease {
         }
     }
 
+    /// When the server stops to list the service.
+    pub(super) fn ends_at(self) -> Option<Instant> {
+        match self {
+            Self::Held { ends_at, .. } => Some(ends_at),
+            Self::Wanted | Self::Refused => None,
+        }
+    }
+
     /// Plans the next check.
     pub(super) fn plan_check(&mut self, at: Instant) {
         match self {

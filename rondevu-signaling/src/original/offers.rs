@@ -54,11 +54,11 @@ impl State {
             check_sdp(text(offer, "sdp", "Missing required parameter: sdp")?)?;
         }
         let created = offers.iter().map(|offer| {
-            let (id, expires_at) = self.put_offer(peer, offer)?;
+            let (id, created_at, expires_at) = self.put_offer(peer, offer)?;
             Ok(json!({
                 "id": id,
                 "peerId": peer,
-                "createdAt": self.now(),
+                "createdAt": created_at,
                 "expiresAt": expires_at,
                 "hasSecret": offer["secret"].is_string(),
             }))
@@ -68,7 +68,11 @@ impl State {
     }
 
     /// Inserts an offer; its id is the hash of its description, whoever made it.
-    pub(super) fn put_offer(&mut self, peer: &str, body: &Value) -> Result<(String, u64), Problem> {
+    pub(super) fn put_offer(
+        &mut self,
+        peer: &str,
+        body: &Value,
+    ) -> Result<(String, u64, u64), Problem> {
         let now = self.now();
         self.offers.retain(|offer| offer.expires_at > now);
         let sdp = text(body, "sdp", "Missing required parameter: sdp")?;
@@ -91,7 +95,7 @@ impl State {
             answer: None,
             candidates: Vec::new(),
         });
-        Ok((id, expires_at))
+        Ok((id, now, expires_at))
     }
 
     pub(super) fn own_offers(&self, peer: &str) -> Reply {

@@ -192,7 +192,7 @@ impl State {
             .retain(|s| s.owner != username || s.fqn != fqn);
         check_sdp(sdp)?;
         let (id, uuid) = (self.random()?, self.random()?);
-        let (offer_id, expires_at) = self.put_offer(peer, body)?;
+        let (offer_id, _, expires_at) = self.put_offer(peer, body)?;
         let now = self.now();
         if let Some(name) = self.names.get_mut(username) {
             name.expires_at = now + USERNAME_LIFETIME.as_millis() as u64;

@@ -105,8 +105,13 @@ impl Machine for Subject {
             5 if std::mem::take(&mut self.polling) => {
                 self.service.handle_poll_failed(retry(script), self.now);
             }
-            _ => self.now += script.duration(),
+            _ => {
+                self.now += script.duration();
+                return;
+            }
         }
+        // So the machine asks to be driven after each fact.
+        self.service.handle_timeout(self.now);
     }
 
     fn drain(&mut self, trace: &mut Trace) {
