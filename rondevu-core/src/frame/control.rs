@@ -102,7 +102,7 @@ pub struct Welcome {
 /// What a side is prepared to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The largest payload of one [`ChannelFrame::Data`], in bytes.
+    /// The largest payload of one [`ChannelFrame::Data`](super::ChannelFrame::Data), in bytes.
     pub fragment_bytes_max: u32,
     /// The largest message, in bytes.
     pub message_bytes_max: u64,
@@ -123,7 +123,7 @@ pub struct Cursor {
     pub options: ChannelOptions,
     /// All fragments below this number were received.
     pub recv_next: Seq,
-    /// How much may be outstanding beyond `recv_next`, in bytes as [`fragment_cost`] counts.
+    /// How much may be outstanding beyond `recv_next`, in bytes as [`fragment_cost`](super::fragment_cost) counts.
     pub credit: u64,
 }
 
