@@ -154,9 +154,11 @@ export async function nothing_is_lost_or_doubled_when_links_are_closed() {
   if (seen.size === total) unordered.finish();
   await collecting;
   expect(seen.size === total, `${seen.size} of ${total} came back unordered`);
-  expect(connection.generation === 6, `${connection.generation} links`);
+  // Each of the five that were closed was replaced; a busy machine may take another for lost.
+  expect(connection.generation >= 6, `${connection.generation} links`);
+  const links = connection.generation;
   await connection.close();
-  return `${sent} ordered and ${total} unordered messages each way over 6 links`;
+  return `${sent} ordered and ${total} unordered messages each way over ${links} links`;
 }
 
 export async function large_messages_survive_links_that_are_closed_in_their_middle() {
