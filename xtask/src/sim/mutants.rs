@@ -46,7 +46,6 @@ const DUTIES: &str = "rondevu-durable/src/connection/duties.rs";
 const LADDER: &str = "rondevu-durable/src/connection/ladder.rs";
 const STREAMS: &str = "rondevu-durable/src/connection/streams.rs";
 const SERVICE: &str = "rondevu-durable/src/service.rs";
-const LEASE: &str = "rondevu-durable/src/service/lease.rs";
 const TABLE: &str = "rondevu-durable/src/session_table.rs";
 
 /// All of them.
@@ -256,12 +255,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "        let own: Vec<ChannelId> = own.filter(|id| self.is_own(*id)).collect();\n        for id in own.into_iter().skip(usize::from(self.generation.0 > 1)) {",
     },
     // ---- service ----
-    Mutant {
-        name: "an expired publication is not renewed",
-        file: LEASE,
-        find: "            Self::Held { renew_at, .. } => Some(renew_at),",
-        replace: "            Self::Held { .. } => None,",
-    },
     Mutant {
         name: "an answered offer is not replaced",
         file: SERVICE,
