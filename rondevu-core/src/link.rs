@@ -78,6 +78,14 @@ pub struct LinkInfo {
     pub message_bytes_max: usize,
 }
 
+impl LinkInfo {
+    /// For an embedder that does not say what a link is like.
+    pub const UNKNOWN: Self = Self {
+        fingerprints: None,
+        message_bytes_max: usize::MAX,
+    };
+}
+
 /// A fact about a link, in the order in which things happened on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {

@@ -81,7 +81,7 @@ impl Reception {
             } if stream == self.control => {
                 return match ControlFrame::decode(&mut payload.clone()) {
                     Ok(ControlFrame::Hello(hello)) => {
-                        let info = self.info.unwrap_or(UNKNOWN);
+                        let info = self.info.unwrap_or(LinkInfo::UNKNOWN);
                         Some(Caller::Session { info, hello })
                     }
                     Ok(_) | Err(_) => self.plain(event),
@@ -105,7 +105,7 @@ impl Reception {
     fn plain(&mut self, event: LinkEvent) -> Option<Caller> {
         match self.phase {
             Phase::Waiting => Some(Caller::Plain {
-                info: self.info.unwrap_or(UNKNOWN),
+                info: self.info.unwrap_or(LinkInfo::UNKNOWN),
                 event,
             }),
             // It has said hello before: this is no way to go on.
@@ -148,10 +148,6 @@ impl Reception {
     }
 }
 
-const UNKNOWN: LinkInfo = LinkInfo {
-    fingerprints: None,
-    message_bytes_max: usize::MAX,
-};
 /// A dialer whose session was refused asks for a new one, and that is that.
 const REFUSALS_MAX: u32 = 2;
 
@@ -188,7 +184,7 @@ mod tests {
             message(CONTROL, MessageKind::Binary, b"hi"),
         ] {
             let caller = reception().handle_link_event(event.clone());
-            let info = UNKNOWN;
+            let info = LinkInfo::UNKNOWN;
             assert_eq!(caller, Some(Caller::Plain { info, event }));
         }
     }

@@ -268,7 +268,7 @@ impl ConnectionMachine {
         let arrival = Arrival {
             link: attempt.link,
             control: greeting.control,
-            info: attempt.info.unwrap_or(UNKNOWN_LINK),
+            info: attempt.info.unwrap_or(LinkInfo::UNKNOWN),
         };
         let cursors = core::mem::take(&mut welcome.channels);
         if let Err(violation) = self.attach(arrival, cursors, Some(&greeting.hello.channels), now) {
@@ -381,9 +381,3 @@ impl ConnectionMachine {
 }
 
 const FIRST_GENERATION: Generation = Generation(1);
-
-/// For an embedder that does not say what a link is like.
-pub(super) const UNKNOWN_LINK: LinkInfo = LinkInfo {
-    fingerprints: None,
-    message_bytes_max: usize::MAX,
-};

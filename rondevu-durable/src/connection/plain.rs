@@ -10,7 +10,6 @@ use rondevu_core::{
     StreamOptions,
 };
 
-use super::dialer::UNKNOWN_LINK;
 use super::{ConnectionMachine, Durability, LinkKind, LiveLink, Role, Seeds, Trust};
 use crate::channel::ChannelMachine;
 use crate::config::ConnectionConfig;
@@ -55,7 +54,7 @@ impl ConnectionMachine {
             self.abandon(old.id);
         }
         self.detach_all();
-        let info = attempt.info.unwrap_or(UNKNOWN_LINK);
+        let info = attempt.info.unwrap_or(LinkInfo::UNKNOWN);
         self.attach_plain(attempt.link, info, None, now);
     }
 
