@@ -35,6 +35,7 @@ impl State {
         let at = now.max(UnixMillis(shelf.last_answered.0.saturating_add(1)));
         shelf.last_answered = at;
         shelf.answered.insert(at, id.clone());
+        shelf.open.remove(&number);
         offer.answer = Some((at, sdp.into()));
         offer.record.answerer = Some(peer.clone());
         let freed = offer.trickle.keep_only(&owner, peer);

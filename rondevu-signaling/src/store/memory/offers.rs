@@ -167,6 +167,7 @@ impl State {
             .insert((record.expires_at, Expiring::Offer(id.clone())));
         let shelf = self.shelves.entry(peer.clone()).or_default();
         shelf.offers.insert(number, id.clone());
+        shelf.open.insert(number, id.clone());
         self.offers.insert(
             id,
             Offer {
@@ -234,13 +235,13 @@ impl State {
         let own = shelf.services.iter().filter_map(|id| self.services.get(id));
         let live = own.filter(|own| own.record.expires_at > now);
         let is_only_one = live.count() == 1;
-        let ids: Vec<_> = shelf.offers.values().cloned().collect();
+        let ids: Vec<_> = shelf.open.values().cloned().collect();
         let belongs = Belongs::to(service);
         for id in ids {
             let Some(offer) = self.offers.get_mut(&id) else {
                 continue;
             };
-            if offer.answer.is_some() || offer.record.expires_at <= now {
+            if offer.record.expires_at <= now {
                 continue;
             }
             if is_only_one && offer.belongs == Belongs::Next {
@@ -255,7 +256,7 @@ impl State {
     /// Leaves the offers of a withdrawn service to nobody.
     pub(super) fn disown_offers(&mut self, peer: &PeerId, belonged: &Belongs) {
         let shelf = self.shelves.get(peer);
-        for id in shelf.iter().flat_map(|shelf| shelf.offers.values()) {
+        for id in shelf.iter().flat_map(|shelf| shelf.open.values()) {
             if let Some(offer) = self.offers.get_mut(id)
                 && offer.belongs == *belonged
             {
@@ -275,6 +276,7 @@ impl State {
         self.withdraw(&record.peer, offer.number);
         if let Some(shelf) = self.shelves.get_mut(&record.peer) {
             shelf.offers.remove(&offer.number);
+            shelf.open.remove(&offer.number);
             if let Some((at, _)) = &offer.answer {
                 shelf.answered.remove(at);
             }

@@ -42,6 +42,8 @@ pub(super) struct Service {
 pub(super) struct Shelf {
     /// By the order of their creation.
     pub(super) offers: BTreeMap<u64, OfferId>,
+    /// Those of them that nobody has answered.
+    pub(super) open: BTreeMap<u64, OfferId>,
     pub(super) services: BTreeSet<ServiceId>,
     /// By when they were answered; no two at the same time, so that a cursor loses nothing.
     pub(super) answered: BTreeMap<UnixMillis, OfferId>,

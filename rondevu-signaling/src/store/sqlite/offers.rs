@@ -89,13 +89,24 @@ impl Database {
             }
         }
         let limit = self.limits.offers_per_peer;
-        if count > 0 && self.offer_count(peer, now)? + count > limit {
+        // An index alone can count all; the expired ones among them have to be looked up.
+        if count > 0
+            && self.offer_count(peer)? + count > limit
+            && self.live_offer_count(peer, now)? + count > limit
+        {
             return Err(Capacity::OffersPerPeer(limit).into());
         }
         self.check_room(offer_bytes + bytes, now)
     }
 
-    fn offer_count(&self, peer: &PeerId, now: UnixMillis) -> Result<usize, Refusal> {
+    fn offer_count(&self, peer: &PeerId) -> Result<usize, Refusal> {
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM offers WHERE peer = ?1")?;
+        Ok(select.query_row([Column(peer)], |row| row.get(0))?)
+    }
+
+    fn live_offer_count(&self, peer: &PeerId, now: UnixMillis) -> Result<usize, Refusal> {
         let mut select = self
             .connection
             .prepare_cached("SELECT count(*) FROM offers WHERE peer = ?1 AND expires_at > ?2")?;
