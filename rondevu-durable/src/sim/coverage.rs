@@ -273,6 +273,7 @@ const SHEETS: [(Table, Sheet); 15] = [
                 "lossy, ordered",
                 "lossy, unordered",
                 "session proved",
+                "answer before the word that its offer stands",
             ],
             columns: &["times"],
         },
@@ -296,6 +297,7 @@ pub(super) enum Situation {
     Outcome(Outcome),
     ChannelOf(Kind),
     Proved,
+    EarlyAnswer,
 }
 
 /// Counts by table, row and column.
@@ -356,6 +358,7 @@ impl Coverage {
             Situation::Outcome(outcome) => 14 + outcome as usize,
             Situation::ChannelOf(kind) => 17 + kind as usize,
             Situation::Proved => 21,
+            Situation::EarlyAnswer => 22,
         };
         self.count(Table::Situations, row, 0);
     }

@@ -29,6 +29,8 @@ pub(super) struct Host {
     offers: BTreeMap<EndId, (OfferKey, StreamId)>,
     /// Offers that the server has not confirmed.
     making: BTreeMap<EndId, (OfferKey, StreamId)>,
+    /// Answers to those: the server told of them before its word that it has the offer was here.
+    early: BTreeMap<EndId, Description>,
     greetings: BTreeMap<EndId, Greeting>,
     pub(super) sessions: BTreeMap<SessionId, Uid>,
     pub(super) table: SessionTable,
@@ -62,6 +64,7 @@ impl<F: Fabric> World<F> {
             machine: ServiceMachine::new(self.setup.service, seed),
             offers: BTreeMap::new(),
             making: BTreeMap::new(),
+            early: BTreeMap::new(),
             greetings: BTreeMap::new(),
             sessions: BTreeMap::new(),
             table: SessionTable::new(self.setup.sessions),
@@ -254,17 +257,21 @@ impl<F: Fabric> World<F> {
                 if let Some((key, stream)) = host.making.remove(&offer) {
                     host.offers.insert(offer, (key, stream));
                     host.machine.handle_published(key, granted, now);
+                    self.take_early_answer(offer);
                 }
             }
             Response::OffersCreated { offers, granted } => {
                 let mut created = Vec::new();
-                for offer in offers {
-                    if let Some((key, stream)) = host.making.remove(&offer) {
-                        host.offers.insert(offer, (key, stream));
+                for offer in &offers {
+                    if let Some((key, stream)) = host.making.remove(offer) {
+                        host.offers.insert(*offer, (key, stream));
                         created.push((key, granted));
                     }
                 }
                 host.machine.handle_offers_created(&created, now);
+                for offer in offers {
+                    self.take_early_answer(offer);
+                }
             }
             Response::Checked { found } => {
                 let presence = match found {
@@ -285,12 +292,14 @@ impl<F: Fabric> World<F> {
                 match request {
                     Request::Publish { offer } => {
                         host.making.remove(&offer);
+                        host.early.remove(&offer);
                         self.fabric.close(offer, now);
                         host.machine.handle_write_failed(retry, now);
                     }
                     Request::CreateOffers { offers } => {
                         for offer in offers {
                             host.making.remove(&offer);
+                            host.early.remove(&offer);
                             self.fabric.close(offer, now);
                         }
                         host.machine.handle_write_failed(retry, now);
@@ -306,33 +315,57 @@ impl<F: Fabric> World<F> {
     }
 
     fn take_answers(&mut self, answers: &[(EndId, Description)]) {
-        let now = self.now;
         let mut taken = Vec::new();
         for (end, answer) in answers {
             let Some(host) = &mut self.host else { return };
-            let Some((key, control)) = host.offers.remove(end) else {
-                self.coverage.situation(Situation::UnknownOffer);
-                continue;
-            };
-            taken.push(key);
-            if !self.fabric.accept(*end, *answer, now) {
-                self.coverage.situation(Situation::AnswerDoesNotFit);
-                self.fabric.close(*end, now);
+            if host.making.contains_key(end) {
+                self.coverage.situation(Situation::EarlyAnswer);
+                host.early.insert(*end, *answer);
                 continue;
             }
-            host.greetings.insert(
-                *end,
-                Greeting {
-                    reception: Reception::new(control, GREETING_TIME, now),
-                    control,
-                    blocked: VecDeque::new(),
-                },
-            );
-            self.note_end(*end, Owner::Greeting);
+            match self.meet(*end, *answer) {
+                Some(key) => taken.push(key),
+                None => self.coverage.situation(Situation::UnknownOffer),
+            }
         }
         if let Some(host) = &mut self.host {
-            host.machine.handle_polled(&taken, PollEnd::Waited, now);
+            host.machine
+                .handle_polled(&taken, PollEnd::Waited, self.now);
         }
+    }
+
+    fn take_early_answer(&mut self, offer: EndId) {
+        let host = self.host.as_mut();
+        let Some(answer) = host.and_then(|host| host.early.remove(&offer)) else {
+            return;
+        };
+        if let Some(key) = self.meet(offer, answer)
+            && let Some(host) = &mut self.host
+        {
+            host.machine.handle_answered(key);
+        }
+    }
+
+    /// Gives an answer to the link of its offer, which then waits for the dialer's greeting.
+    fn meet(&mut self, end: EndId, answer: Description) -> Option<OfferKey> {
+        let now = self.now;
+        let host = self.host.as_mut()?;
+        let (key, control) = host.offers.remove(&end)?;
+        if !self.fabric.accept(end, answer, now) {
+            self.coverage.situation(Situation::AnswerDoesNotFit);
+            self.fabric.close(end, now);
+            return Some(key);
+        }
+        host.greetings.insert(
+            end,
+            Greeting {
+                reception: Reception::new(control, GREETING_TIME, now),
+                control,
+                blocked: VecDeque::new(),
+            },
+        );
+        self.note_end(end, Owner::Greeting);
+        Some(key)
     }
 
     fn end_greeting(&mut self, end: EndId) {
