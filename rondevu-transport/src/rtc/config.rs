@@ -41,8 +41,8 @@ impl RtcConfig {
     }
 
     /// How many bytes of messages a link buffers, sent but unacknowledged ones included: the most
-    /// that travels in one round trip, and the largest message that can be sent. Default 128 KiB;
-    /// the engine gets slower with larger ones.
+    /// that travels in one round trip. A larger message, up to 256 KiB, is taken when nothing else
+    /// is buffered. Default 128 KiB; the engine gets slower with larger ones.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes.max(1);
@@ -91,6 +91,10 @@ impl Default for RtcConfig {
         }
     }
 }
+
+/// The largest message that is sent, if the peer takes it and the buffer is not larger: what
+/// browsers take.
+pub(super) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// The engine doubles the first wait once for each check in 128-bit milliseconds: beyond 100 of
 /// them the arithmetic would overflow.

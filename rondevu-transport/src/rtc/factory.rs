@@ -11,6 +11,7 @@ use str0m::crypto::CryptoProvider;
 use str0m::{Candidate, Rtc};
 
 use super::RtcConfig;
+use super::config::MESSAGE_BYTES_MAX;
 use super::credentials::Credentials;
 use super::link::RtcLink;
 use super::negotiated::Negotiated;
@@ -62,7 +63,7 @@ impl RtcFactory {
             .set_crypto_provider(Arc::clone(&self.crypto))
             .set_dtls_cert(self.certificate.clone())
             .set_local_ice_credentials(credentials)
-            .set_sctp_max_buffered_amount(self.config.buffer_bytes)
+            .set_sctp_max_buffered_amount(self.config.buffer_bytes.max(MESSAGE_BYTES_MAX))
             .set_sctp_max_message_size(self.config.receive_message_bytes_max)
             .clear_codecs();
         config.set_initial_stun_rto(self.config.first_probe_after);

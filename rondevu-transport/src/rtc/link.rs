@@ -33,6 +33,8 @@ pub(super) struct RtcLink {
     epoch: Epoch,
     ufrag: String,
     buffer_bytes: usize,
+    /// At least what the engine buffers.
+    buffered_at_most: usize,
     now: Instant,
     phase: Phase,
     path: Path,
@@ -113,6 +115,7 @@ impl RtcLink {
             epoch,
             ufrag,
             buffer_bytes: config.buffer_bytes,
+            buffered_at_most: 0,
             now: Instant::ORIGIN,
             phase,
             path: Path::Searched,
@@ -335,21 +338,38 @@ impl RtcLink {
     /// Calls those who wait for room once there is enough to be worth it. The engine tells of room
     /// only at the moment when it falls below a threshold; looking at the level misses nothing.
     fn announce_room(&mut self) {
-        let (Some(awaited), buffer_bytes) = (self.streams.awaited_room(), self.buffer_bytes) else {
+        let Some(awaited) = self.streams.awaited_room() else {
             return;
         };
-        let Self { phase, streams, .. } = self;
-        let Phase::Negotiated(Negotiated { rtc, .. }) = phase else {
-            return;
-        };
-        let buffered: usize = streams
-            .channels()
-            .filter_map(|id| Some(rtc.channel(id)?.buffered_amount()))
-            .sum();
-        let worthwhile = awaited.max(buffer_bytes / 4).min(buffer_bytes);
-        if buffer_bytes.saturating_sub(buffered) >= worthwhile {
+        let buffered = self.count_buffered();
+        let worthwhile = awaited.max(self.buffer_bytes / 4).min(self.buffer_bytes);
+        if self.buffer_bytes.saturating_sub(buffered) >= worthwhile {
             self.events.extend(self.streams.call_waiting());
         }
+    }
+
+    /// Whether a message may be given to the engine: it fits, or it will never fit and has the
+    /// buffer to itself.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        if self.buffered_at_most + bytes <= self.buffer_bytes {
+            return true;
+        }
+        let buffered = self.count_buffered();
+        buffered == 0 || buffered + bytes <= self.buffer_bytes
+    }
+
+    /// What the engine buffers, sent but unacknowledged bytes included.
+    fn count_buffered(&mut self) -> usize {
+        let Self { phase, streams, .. } = self;
+        let buffered = match phase {
+            Phase::Negotiated(Negotiated { rtc, .. }) => streams
+                .channels()
+                .filter_map(|id| Some(rtc.channel(id)?.buffered_amount()))
+                .sum(),
+            Phase::Offering { .. } | Phase::Closing(..) | Phase::Ended => 0,
+        };
+        self.buffered_at_most = buffered;
+        buffered
     }
 
     /// Sends again what the peer seems to have missed.

@@ -24,11 +24,24 @@ pub(crate) async fn check(browser: &Path, url: &str, mut reports: Reports) -> Re
         println!("  the browser did not open the page; it is started once more");
         outcome = run(browser, &profile, url, &mut reports).await;
     }
-    let removed = std::fs::remove_dir_all(&profile);
+    let removed = remove(&profile).await;
     if let Ended::Silently = outcome? {
         bail!("the browser did not open {url}/check/index.html: open it by hand to see why");
     }
     removed.context("cannot remove the browser's profile")
+}
+
+/// Removes the profile, into which the browser's other processes write as long as they live: a moment
+/// longer than the first.
+async fn remove(profile: &Path) -> std::io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match std::fs::remove_dir_all(profile) {
+            Err(_) if tries < REMOVALS_MAX => tries += 1,
+            result => return result,
+        }
+        tokio::time::sleep(REMOVAL_PAUSE).await;
+    }
 }
 
 /// How a run of the browser ended in which no check failed.
@@ -99,6 +112,8 @@ const FLAGS: [&str; 10] = [
     "--disable-dev-shm-usage",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 ];
+const REMOVALS_MAX: u32 = 100;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 /// A browser that has not opened the page by then is stuck in its own start.
 const START_MAX: Duration = Duration::from_secs(40);
 /// The longest check takes a tenth of this on a busy machine.

@@ -81,7 +81,7 @@ fn both_kinds(size: usize) -> [Message; 2] {
     [Message::from(text.as_str()), Message::from(bytes)]
 }
 
-/// The last is the most that the default transport sends.
-const SIZES: [usize; 6] = [1, 1_000, 16_384, 65_536, 100_000, 131_072];
+/// The last is the most that the default transport sends, and that a browser takes.
+const SIZES: [usize; 6] = [1, 1_000, 16_384, 65_536, 131_073, 262_144];
 /// The most that the default transport takes.
 const LARGEST_INCOMING: usize = 262_144;

@@ -39,8 +39,8 @@ async function dial() {
   return { connection, offered: await offered };
 }
 
-/** The most that our transport sends by default; it takes twice as much. */
-const ECHO_MAX = 131_072;
+/** The most that our transport sends and takes by default. */
+const ECHO_MAX = 262_144;
 
 /** Sends everything and compares what comes back; an unordered channel may mix it. */
 async function exchange(channel) {

@@ -1,6 +1,7 @@
 //! What the embedder asks of a WebRTC link.
 
 use super::*;
+use crate::rtc::config::MESSAGE_BYTES_MAX;
 
 impl Transport for RtcLink {
     fn accept_answer(
@@ -108,13 +109,15 @@ impl Transport for RtcLink {
                 bytes_max,
             });
         }
+        let has_room = self.has_room(payload.len());
         let rtc = self.rtc().ok_or(TransportError::Closed)?;
         let written = match rtc.channel(channel) {
-            Some(mut channel) => channel.write(kind == MessageKind::Binary, payload),
-            None => Ok(false),
+            Some(mut channel) if has_room => channel.write(kind == MessageKind::Binary, payload),
+            Some(_) | None => Ok(false),
         };
         match written {
             Ok(true) => {
+                self.buffered_at_most += payload.len();
                 self.drainage = Drainage::Undrained;
                 Ok(Written::Accepted)
             }
@@ -211,7 +214,7 @@ impl Transport for RtcLink {
     fn max_message_bytes(&self) -> usize {
         let negotiated = self.negotiated();
         let peer = negotiated.map_or(UNNEGOTIATED_BYTES, |n| n.message_bytes_max);
-        peer.min(self.buffer_bytes)
+        peer.min(self.buffer_bytes.max(MESSAGE_BYTES_MAX))
     }
 
     fn fingerprints(&self) -> Option<Fingerprints> {
