@@ -619,7 +619,9 @@ impl Fabric for FastFabric {
             (end.lag, end.buffer_max) = (Duration::ZERO, 128 * 1024);
             let held = core::mem::take(&mut end.held);
             if !held.is_empty() {
-                let due = now + Duration::from_millis(self.rng.u64(20..1500));
+                let late = now + Duration::from_millis(self.rng.u64(20..1500));
+                // Not before what was held in an earlier hole.
+                let due = late.max(self.ends[id].not_before);
                 self.ends[id].not_before = due;
                 let again = held
                     .into_iter()
