@@ -171,8 +171,8 @@ pub enum Storage {
     /// In a file of SQLite, made if need be, with two more beside it while the server runs and one
     /// that keeps a second server away. Feature `sqlite`.
     ///
-    /// What was answered survives the end of the process, and names, publications and used
-    /// signatures survive a power failure.
+    /// What was answered survives the end of the process. Names survive a power failure too, and
+    /// so do publications and used signatures a quarter of a second after the answer.
     #[cfg(feature = "sqlite")]
     Sqlite(PathBuf),
 }

@@ -44,8 +44,8 @@ use writer::{Durability, Writer};
 
 /// Keeps everything in a file of SQLite.
 ///
-/// What was answered survives the end of the process; names, publications and used signatures
-/// survive a power failure too.
+/// What was answered survives the end of the process. Names survive a power failure too, and so do
+/// publications and used signatures a quarter of a second after the answer.
 pub(crate) struct SqliteStore {
     checkpointer: Mutex<Option<Checkpointer>>,
     readers: Readers,
@@ -98,7 +98,7 @@ impl Store for SqliteStore {
         now: UnixMillis,
     ) -> Result<ServiceRecord, Refusal> {
         self.writer
-            .run(Durability::Power, move |db| db.publish(&draft, now))
+            .run(Durability::PowerSoon, move |db| db.publish(&draft, now))
             .await
     }
 
@@ -146,7 +146,7 @@ impl Store for SqliteStore {
     ) -> Result<(), Refusal> {
         let (peer, service, owner) = (peer.clone(), service.clone(), owner.clone());
         self.writer
-            .run(Durability::Power, move |db| {
+            .run(Durability::PowerSoon, move |db| {
                 db.unpublish(&peer, &service, &owner, now)
             })
             .await

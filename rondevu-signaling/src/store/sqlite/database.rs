@@ -65,6 +65,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // A commit survives the process; the syncer sees to the rest. Checkpoints wait for the disk.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // Candidates leave with their offer also where a trigger removes them.
     connection.pragma_update(None, "recursive_triggers", "ON")
 }
@@ -117,6 +118,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than there are different statements.
 const STATEMENTS_MAX: usize = 128;
+
+/// The indexes of some ten thousand offers; more is read again from the system's cache.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// 128 MiB of log, then the writer itself copies what the checkpointer has left. Under a load of
 /// thousands of requests a second this comes every few seconds.

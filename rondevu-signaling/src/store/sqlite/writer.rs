@@ -25,6 +25,8 @@ use crate::registry::Refusal;
 pub(super) enum Durability {
     /// The end of the process, however sudden. For what lives for minutes.
     Process,
+    /// The end of the process, and a power failure a moment later. For what is renewed all the time.
+    PowerSoon,
     /// A power failure too: the disk has confirmed it. For what is promised for longer.
     Power,
 }
@@ -172,10 +174,14 @@ fn write(database: &Database, syncer: &Syncer, batch: impl Iterator<Item = Job>)
         // It may have been undone already.
         let _ = execute(&database.connection, "ROLLBACK");
     }
+    let some_soon = done.iter().any(|(durability, _)| *durability == Durability::PowerSoon);
+    if some_soon && committed.is_ok() {
+        syncer.synchronize_soon();
+    }
     for (durability, tell) in done {
         match (&committed, durability) {
             (Err(_), _) => tell(Kept::No),
-            (Ok(()), Durability::Process) => tell(Kept::Yes),
+            (Ok(()), Durability::Process | Durability::PowerSoon) => tell(Kept::Yes),
             (Ok(()), Durability::Power) => syncer.when_synchronized(|result| match result {
                 Ok(()) => tell(Kept::Yes),
                 Err(_) => tell(Kept::No),
