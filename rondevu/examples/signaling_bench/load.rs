@@ -12,23 +12,45 @@ use tokio::task::JoinSet;
 use crate::plain_http::{Connection, Request};
 use crate::tally::Kinds;
 
+const WORKERS: usize = 32;
+/// Requests of one round.
+const ROUND_REQUESTS: u32 = 6;
 const SERVICE: &str = "com.example.bench@1.0.0";
 
-/// Runs so many workers for so long; names begin with `label`.
+/// How fast the workers are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// Each asks again as soon as it has its answer.
+    AsFastAsAnswered,
+    /// Together so many requests a second, whenever the answers come.
+    PerSecond(f64),
+}
+
+/// Runs [`WORKERS`] for so long; names begin with `label`.
 pub(crate) async fn mixed_load(
     address: SocketAddr,
     label: &'static str,
-    workers: usize,
+    pace: Pace,
     duration: Duration,
 ) -> Result<Kinds> {
     let mut tasks = JoinSet::new();
     let mut ready = Vec::new();
-    for number in 0..workers {
+    for number in 0..WORKERS {
         ready.push(Worker::new(address, &format!("{label}-{number}"), number).await?);
     }
-    let end = Instant::now() + duration;
-    for worker in ready {
-        tasks.spawn(worker.work_until(end));
+    let start = Instant::now();
+    for (number, worker) in ready.into_iter().enumerate() {
+        // Between two rounds of one worker all others begin theirs.
+        let gap = match pace {
+            Pace::AsFastAsAnswered => Duration::ZERO,
+            Pace::PerSecond(rate) => Duration::from_secs_f64(f64::from(ROUND_REQUESTS) / rate),
+        };
+        let rounds = Rounds {
+            next: start + gap * number as u32,
+            every: gap * WORKERS as u32,
+            end: start + duration,
+        };
+        tasks.spawn(worker.work(rounds));
     }
     let mut kinds = Kinds::new();
     while let Some(done) = tasks.join_next().await {
@@ -37,6 +59,13 @@ pub(crate) async fn mixed_load(
         }
     }
     Ok(kinds)
+}
+
+/// When a worker begins its rounds.
+struct Rounds {
+    next: Instant,
+    every: Duration,
+    end: Instant,
 }
 
 /// A service and its dialers.
@@ -79,19 +108,26 @@ impl Worker {
         })
     }
 
-    async fn work_until(mut self, end: Instant) -> Result<Kinds> {
+    async fn work(mut self, mut rounds: Rounds) -> Result<Kinds> {
         for round in 0.. {
-            if Instant::now() >= end {
+            tokio::time::sleep_until(rounds.next.into()).await;
+            let begin = match rounds.every.is_zero() {
+                true => Instant::now(),
+                // One that cannot begin in time has waited: for a server that is behind.
+                false => rounds.next,
+            };
+            if begin.max(Instant::now()) >= rounds.end {
                 break;
             }
-            self.round(round).await?;
+            self.round(round, begin).await?;
+            rounds.next += rounds.every;
         }
         Ok(self.times)
     }
 
     /// A dialer comes, the service publishes, they find each other, the service hears of it.
-    async fn round(&mut self, round: u64) -> Result<()> {
-        let dialer = self.register().await?;
+    async fn round(&mut self, round: u64, begin: Instant) -> Result<()> {
+        let dialer = self.register(begin).await?;
         self.publish(round).await?;
         let query = format!("/index/{}/query", self.name);
         let body = json!({ "serviceFqn": SERVICE }).to_string();
@@ -111,13 +147,12 @@ impl Worker {
         Ok(())
     }
 
-    async fn register(&mut self) -> Result<String> {
-        let start = Instant::now();
+    async fn register(&mut self, begin: Instant) -> Result<String> {
         let peer = self.connection.register().await?;
         self.times
             .entry("register")
             .or_default()
-            .push(start.elapsed());
+            .push(begin.elapsed());
         Ok(peer)
     }
 

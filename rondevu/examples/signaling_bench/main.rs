@@ -15,13 +15,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use load::mixed_load;
+use load::{Pace, mixed_load};
 use server::ServerProcess;
 use tally::{median, print_kinds};
 use waiters::{Waiters, answers_heard};
 
 const WAITING: usize = 2000;
-const WORKERS: usize = 32;
 const WARM_UP: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_secs(10);
 const HEARD: usize = 300;
@@ -51,7 +50,7 @@ async fn measure(program: &Path, store: &str, requests_wanted: f64) -> Result<()
     println!("store: {name}");
     let server = ServerProcess::start(program, store).await?;
     // What a server has in any case: threads, pools, caches.
-    mixed_load(server.address, "warm", WORKERS, WARM_UP).await?;
+    mixed_load(server.address, "warm", Pace::AsFastAsAnswered, WARM_UP).await?;
 
     let before = server.resident_bytes()?;
     let waiters = Waiters::start(server.address, WAITING).await?;
@@ -69,7 +68,7 @@ async fn measure(program: &Path, store: &str, requests_wanted: f64) -> Result<()
     );
 
     let (kinds, heard) = tokio::join!(
-        mixed_load(server.address, "load", WORKERS, MEASURED),
+        mixed_load(server.address, "load", Pace::AsFastAsAnswered, MEASURED),
         answers_heard(server.address, &waiters, HEARD),
     );
     let (mut kinds, mut heard) = (kinds?, heard?);
@@ -78,6 +77,14 @@ async fn measure(program: &Path, store: &str, requests_wanted: f64) -> Result<()
     let count: usize = kinds.values().map(Vec::len).sum();
     let rate = count as f64 / MEASURED.as_secs_f64();
     verdict("mixed requests", rate, "/s", Wanted::Above(requests_wanted));
+    print_kinds(&mut kinds, MEASURED);
+
+    // How long a request takes of a server that is asked for all it can do says how many ask.
+    let pace = Pace::PerSecond(requests_wanted);
+    let mut kinds = mixed_load(server.address, "pace", pace, MEASURED).await?;
+    let count: usize = kinds.values().map(Vec::len).sum();
+    let rate = count as f64 / MEASURED.as_secs_f64();
+    println!("at {rate:.0} requests a second, {requests_wanted} wanted:");
     let p99 = print_kinds(&mut kinds, MEASURED);
     let p99 = p99.as_secs_f64() * 1000.0;
     verdict("p99 of the slowest kind", p99, "ms", Wanted::Below(20.0));

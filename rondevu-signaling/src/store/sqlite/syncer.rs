@@ -95,10 +95,7 @@ fn sync_all(log: &File, waiting: &Receiver<Message>) {
     }
 }
 
-fn next(
-    waiting: &Receiver<Message>,
-    due: Option<Instant>,
-) -> Result<Message, RecvTimeoutError> {
+fn next(waiting: &Receiver<Message>, due: Option<Instant>) -> Result<Message, RecvTimeoutError> {
     match due {
         Some(due) => waiting.recv_timeout(due.saturating_duration_since(Instant::now())),
         None => waiting.recv().map_err(RecvTimeoutError::from),

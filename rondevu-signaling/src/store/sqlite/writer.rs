@@ -174,7 +174,9 @@ fn write(database: &Database, syncer: &Syncer, batch: impl Iterator<Item = Job>)
         // It may have been undone already.
         let _ = execute(&database.connection, "ROLLBACK");
     }
-    let some_soon = done.iter().any(|(durability, _)| *durability == Durability::PowerSoon);
+    let some_soon = done
+        .iter()
+        .any(|(durability, _)| *durability == Durability::PowerSoon);
     if some_soon && committed.is_ok() {
         syncer.synchronize_soon();
     }
