@@ -251,7 +251,7 @@ fn choose<K: Copy>(tenants: &[Tenant<K>], record: Record) -> Routes<K> {
 }
 
 /// The links that a datagram is offered to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routes<K> {
     keys: [Option<K>; TENANTS_MAX],
     taken: usize,

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::dial::Dialer;
 use crate::greeting::{Presence, Registry};
-use crate::link::{Link, next_datagram};
+use crate::link::{Link, arrival};
 use crate::shared::{Core, Shared, lock};
 
 /// Drives one connection until it has ended and its last link is closed.
@@ -73,12 +73,12 @@ impl Driver {
 
     pub(crate) async fn run(mut self) {
         loop {
-            let next = self.turn();
+            let more = self.turn();
+            // Encrypting is most of the work, and the handles need not wait for it.
             for link in &mut self.links {
                 link.flush().await;
             }
-            self.drop_closed();
-            match next {
+            match self.settle(more) {
                 Next::Over => return,
                 // Whatever is ready is taken; the deadline, which has passed, keeps it from waiting.
                 Next::Again => self.wait(Some(Instant::ORIGIN)).await,
@@ -87,10 +87,15 @@ impl Driver {
         }
     }
 
-    /// Does all that needs no waiting, within a budget.
-    fn turn(&mut self) -> Next {
+    /// Takes what has come in and writes what there is, within a budget; whether the budget ended
+    /// first.
+    fn turn(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
+        for link in &mut self.links {
+            link.feed(now);
+            link.handle_timeout(now);
+        }
         let mut core = lock(&shared.core);
         self.links.append(&mut core.handovers);
         if core
@@ -102,10 +107,22 @@ impl Driver {
         }
         self.hear_links(&mut core, now);
         let more = self.write(&mut core, now);
-        // What was written or closed may have ended links.
-        self.hear_links(&mut core, now);
         shared.publish(&mut core);
-        let (next, presence) = (self.next(&core, more, now), Presence::of(&core, now));
+        more
+    }
+
+    /// Hears what came of sending, and says what is next.
+    fn settle(&mut self, more: bool) -> Next {
+        let shared = Arc::clone(&self.shared);
+        let now = shared.clock.now();
+        let mut core = lock(&shared.core);
+        let heard = self.hear_links(&mut core, now);
+        shared.publish(&mut core);
+        if !heard {
+            self.drop_closed();
+        }
+        let next = self.next(&core, more || heard, now);
+        let presence = Presence::of(&core, now);
         drop(core);
         // That a link is still there is no news; what waits without one may have grown.
         let known = matches!(
@@ -136,19 +153,21 @@ impl Driver {
         Next::Wait(deadline)
     }
 
-    /// Tells the machine what its links report, and does what it asks for.
-    fn hear_links(&mut self, core: &mut Core, now: Instant) {
+    /// Tells the machine what its links report, and does what it asks for; whether there was
+    /// anything.
+    fn hear_links(&mut self, core: &mut Core, now: Instant) -> bool {
+        let mut heard = false;
         for link in &mut self.links {
-            if link.feed(None, now) {
+            if link.take_activity() {
                 core.machine.handle_path_activity(link.id, now);
             }
-            link.handle_timeout(now);
             while let Some(event) = link.transport.poll_event() {
                 if let LinkEvent::Closed { reason } = &event {
                     tracing::debug!(link = link.id.0, %reason, "link closed");
                     self.finishing.retain(|(id, _)| *id != link.id);
                 }
                 core.machine.handle_link_event(link.id, event, now);
+                heard = true;
             }
         }
         for (id, _) in self.finishing.extract_if(.., |(_, at)| *at <= now) {
@@ -158,7 +177,9 @@ impl Driver {
         }
         while let Some(action) = core.machine.poll_action() {
             self.act(action, now);
+            heard = true;
         }
+        heard
     }
 
     /// Writes messages while the live link takes them; whether the budget ended before the messages.
@@ -226,7 +247,7 @@ impl Driver {
         self.links.iter_mut().find(|link| link.id == id)
     }
 
-    /// Forgets links that have ended and whose last datagrams have left.
+    /// Forgets links that have ended, once they have nothing more to say to anybody.
     fn drop_closed(&mut self) {
         let finishing = &self.finishing;
         self.links.retain(|link| {
@@ -254,13 +275,7 @@ impl Driver {
         tokio::select! {
             () = self.shared.wake.notified() => {}
             () = sleep => {}
-            (index, inbound) = next_datagram(&mut self.links) => {
-                let now = clock.now();
-                let link = &mut self.links[index];
-                link.feed(Some(inbound), now);
-                let id = link.id;
-                lock(&self.shared.core).machine.handle_path_activity(id, now);
-            }
+            () = arrival(&mut self.links) => {}
             result = dialed => self.on_dialed(result),
         }
     }

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::client::{Rondevu, seeds};
 use crate::connection::DurableConnection;
 use crate::driver::Driver;
-use crate::link::{Link, Routes, next_datagram};
+use crate::link::{Link, Routes, arrival};
 use crate::service::DurableServiceEvent;
 use crate::shared::{Core, Shared, lock};
 use crate::sockets::Sockets;
@@ -206,8 +206,8 @@ async fn greet(host: Host, link: Link, control: StreamId) {
         };
         tokio::select! {
             () = tokio::time::sleep_until(clock.to_tokio(deadline)) => {}
-            (_, inbound) = next_datagram(&mut links) => {
-                links[0].feed(Some(inbound), clock.now());
+            () = arrival(&mut links) => {
+                links[0].feed(clock.now());
             }
         }
     }

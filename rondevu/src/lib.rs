@@ -25,6 +25,8 @@
 //!
 //! Feature `server` adds the signaling server (`signaling::server`), feature `cli` the program.
 
+mod batch;
+mod burst;
 mod cable;
 mod channel;
 mod client;

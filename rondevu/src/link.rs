@@ -2,15 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
 use rondevu_core::{Instant, LinkId, MessageKind, StreamId};
-use rondevu_transport::{Router, Transport, Written};
-use tokio::sync::mpsc;
+use rondevu_transport::{Datagram, Router, Transport, Written};
 
+use crate::batch::Batch;
+use crate::burst::{Burst, Inlet, Outlet, queue};
 use crate::shared::lock;
-use crate::sockets::{Inbound, Readers, Sockets};
+use crate::sockets::{Readers, Sockets};
 
 /// A transport, the sockets it sends on and the datagrams that came in for it.
 #[derive(Debug)]
@@ -18,10 +19,12 @@ pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) transport: Box<dyn Transport>,
     sockets: Arc<Sockets>,
-    datagrams: mpsc::Receiver<Inbound>,
+    datagrams: Outlet,
     way_in: WayIn,
     /// What the transport had no room for, in order.
     blocked: VecDeque<Blocked>,
+    /// Whether datagrams came in since that was last asked.
+    active: bool,
 }
 
 /// What waits for the transport.
@@ -48,9 +51,8 @@ impl Link {
         transport: Box<dyn Transport>,
         sockets: Sockets,
     ) -> Self {
-        let (sender, datagrams) = mpsc::channel(DATAGRAMS_MAX);
-        // A full queue drops what comes in, as a full socket buffer does.
-        let readers = sockets.read(move |inbound| drop(sender.try_send(inbound)));
+        let (inlet, datagrams) = queue();
+        let readers = sockets.read(move |burst| inlet.push(burst));
         let way_in = WayIn::Own { _readers: readers };
         Self {
             id,
@@ -59,6 +61,7 @@ impl Link {
             datagrams,
             way_in,
             blocked: VecDeque::new(),
+            active: false,
         }
     }
 
@@ -69,8 +72,8 @@ impl Link {
         sockets: Arc<Sockets>,
         routes: &Routes,
     ) -> Self {
-        let (sender, datagrams) = mpsc::channel(DATAGRAMS_MAX);
-        let route = routes.add(id, transport.local_username_fragment(), sender);
+        let (inlet, datagrams) = queue();
+        let route = routes.add(id, transport.local_username_fragment(), inlet);
         let way_in = WayIn::Shared(route);
         Self {
             id,
@@ -79,32 +82,53 @@ impl Link {
             datagrams,
             way_in,
             blocked: VecDeque::new(),
+            active: false,
         }
     }
 
-    /// Sends the datagrams that the transport has made.
+    /// Sends the datagrams that the transport has made, as many as possible at once.
     pub(crate) async fn flush(&mut self) {
-        while let Some(datagram) = self.transport.poll_transmit() {
-            if let WayIn::Shared(route) = &self.way_in {
-                lock(&route.routes.0).router.sent(route.id, &datagram);
+        let mut batch: Option<Batch> = None;
+        while let Some(datagram) = self.next_transmit() {
+            if let Some(batch) = &mut batch
+                && batch.push(&datagram)
+            {
+                continue;
             }
-            self.sockets.send(&datagram).await;
+            if let Some(full) = batch.replace(Batch::of(&datagram)) {
+                self.sockets.send(&full).await;
+            }
+        }
+        if let Some(last) = batch {
+            self.sockets.send(&last).await;
         }
     }
 
-    pub(crate) fn poll_datagram(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
-        self.datagrams.poll_recv(cx)
+    fn next_transmit(&mut self) -> Option<Datagram> {
+        let datagram = self.transport.poll_transmit()?;
+        if let WayIn::Shared(route) = &self.way_in {
+            lock(&route.routes.0).router.sent(route.id, &datagram);
+        }
+        Some(datagram)
     }
 
-    /// Feeds what has come in meanwhile, at most a batch; whether there was anything.
-    pub(crate) fn feed(&mut self, first: Option<Inbound>, now: Instant) -> bool {
-        let mut fed = false;
-        let rest = std::iter::from_fn(|| self.datagrams.try_recv().ok()).take(BATCH_MAX);
-        for inbound in first.into_iter().chain(rest) {
-            self.transport.handle_datagram(inbound.as_received(), now);
-            fed = true;
+    /// Feeds what has come in meanwhile, about a batch.
+    pub(crate) fn feed(&mut self, now: Instant) {
+        let mut fed = 0;
+        while fed < BATCH_MAX
+            && let Some(burst) = self.datagrams.pop()
+        {
+            for datagram in burst.datagrams() {
+                self.transport.handle_datagram(datagram, now);
+                fed += 1;
+            }
         }
-        fed
+        self.active |= fed > 0;
+    }
+
+    /// Whether datagrams came in since this was last asked.
+    pub(crate) fn take_activity(&mut self) -> bool {
+        std::mem::take(&mut self.active)
     }
 
     /// Does what is due in the transport.
@@ -179,7 +203,7 @@ pub(crate) struct Routes(Arc<Mutex<RouteTable>>);
 #[derive(Debug, Default)]
 struct RouteTable {
     router: Router<LinkId>,
-    inboxes: HashMap<LinkId, mpsc::Sender<Inbound>>,
+    inlets: HashMap<LinkId, Inlet>,
 }
 
 #[derive(Debug)]
@@ -189,27 +213,32 @@ struct Route {
 }
 
 impl Routes {
-    fn add(&self, id: LinkId, fragment: &str, sender: mpsc::Sender<Inbound>) -> Route {
+    fn add(&self, id: LinkId, fragment: &str, inlet: Inlet) -> Route {
         let mut table = lock(&self.0);
         table.router.register(id, fragment);
-        table.inboxes.insert(id, sender);
+        table.inlets.insert(id, inlet);
         Route {
             id,
             routes: self.clone(),
         }
     }
 
-    /// Hands a datagram to the links that it may be for.
-    pub(crate) fn deliver(&self, inbound: Inbound) {
+    /// Hands datagrams to the links that they may be for.
+    pub(crate) fn deliver(&self, burst: Burst<&[u8]>) {
         let table = lock(&self.0);
-        for id in table.router.route(inbound.as_received()) {
-            if let Some(inbox) = table.inboxes.get(&id) {
-                let copy = Inbound {
-                    payload: inbound.payload.clone(),
-                    ..inbound
-                };
-                drop(inbox.try_send(copy));
+        let mut rest = burst;
+        while !rest.payload.is_empty() {
+            let mut routes = rest
+                .datagrams()
+                .map(|datagram| table.router.route(datagram));
+            let Some(first) = routes.next() else { return };
+            // Nearly always all of them are for one link.
+            let alike = 1 + routes.take_while(|routes| *routes == first).count();
+            let (run, others) = rest.split_at(alike);
+            for inlet in first.filter_map(|id| table.inlets.get(&id)) {
+                inlet.push(run);
             }
+            rest = others;
         }
     }
 }
@@ -218,25 +247,23 @@ impl Drop for Route {
     fn drop(&mut self) {
         let mut table = lock(&self.routes.0);
         table.router.unregister(self.id);
-        table.inboxes.remove(&self.id);
+        table.inlets.remove(&self.id);
     }
 }
 
-/// Waits for a datagram on any of `links`, and says on which.
-pub(crate) async fn next_datagram(links: &mut [Link]) -> (usize, Inbound) {
-    std::future::poll_fn(|cx| {
-        for (index, link) in links.iter_mut().enumerate() {
-            if let Poll::Ready(Some(inbound)) = link.poll_datagram(cx) {
-                return Poll::Ready((index, inbound));
+/// Waits until datagrams have come in for any of `links`.
+pub(crate) async fn arrival(links: &mut [Link]) {
+    std::future::poll_fn(move |cx| {
+        for link in links.iter_mut() {
+            if link.datagrams.poll_ready(cx).is_ready() {
+                return Poll::Ready(());
             }
         }
         Poll::Pending
     })
-    .await
+    .await;
 }
 
-/// Half a megabyte of datagrams, twice what a full SCTP window needs.
-const DATAGRAMS_MAX: usize = 512;
 /// One message and the few control frames that may follow it.
 const BLOCKED_MAX: usize = 64;
 /// After so many datagrams the machines get their turn.

@@ -1,39 +1,33 @@
 //! The UDP sockets of a service or of one attempt to connect, one for each local address.
 
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rondevu_transport::gather::{HostPolicy, interfaces, usable_addresses};
-use rondevu_transport::{Datagram, Received};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
+use crate::batch::Batch;
+use crate::burst::Burst;
 use crate::cable::Cable;
-
-/// A datagram that came in.
-#[derive(Debug)]
-pub(crate) struct Inbound {
-    pub(crate) source: SocketAddr,
-    pub(crate) destination: SocketAddr,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Inbound {
-    pub(crate) fn as_received(&self) -> Received<'_> {
-        Received {
-            source: self.source,
-            destination: self.destination,
-            payload: &self.payload,
-        }
-    }
-}
 
 /// Sockets bound to concrete addresses, so that each datagram's local address is known.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    bound: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    bound: Vec<Arc<Bound>>,
     cable: Cable,
+}
+
+/// One socket, and what the system can do on it.
+#[derive(Debug)]
+struct Bound {
+    address: SocketAddr,
+    socket: UdpSocket,
+    offload: UdpSocketState,
 }
 
 impl Sockets {
@@ -42,11 +36,8 @@ impl Sockets {
         let mut bound = Vec::new();
         let mut failure = None;
         for ip in addresses(at.ip())? {
-            match UdpSocket::bind(SocketAddr::new(ip, at.port())).await {
-                Ok(socket) => {
-                    widen(&socket);
-                    bound.push((socket.local_addr()?, Arc::new(socket)));
-                }
+            match Bound::bind(SocketAddr::new(ip, at.port())).await {
+                Ok(socket) => bound.push(Arc::new(socket)),
                 Err(error) => failure = Some(error),
             }
         }
@@ -57,34 +48,121 @@ impl Sockets {
     }
 
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().map(|(address, _)| *address).collect()
+        self.bound.iter().map(|bound| bound.address).collect()
     }
 
-    /// Sends a datagram; one that the system refuses is lost, as one on the network may be.
-    pub(crate) async fn send(&self, datagram: &Datagram) {
+    /// Sends datagrams in their order; what the system refuses is lost, as it may be on the
+    /// network.
+    ///
+    /// Cancellation: some of the datagrams are sent, the rest is lost.
+    pub(crate) async fn send(&self, batch: &Batch) {
         if self.cable.is_cut() {
             return;
         }
-        let socket = self
-            .bound
-            .iter()
-            .find(|(address, _)| *address == datagram.source);
-        let Some((_, socket)) = socket else { return };
-        if let Err(error) = socket
-            .send_to(&datagram.payload, datagram.destination)
-            .await
-        {
-            tracing::trace!(%error, "datagram not sent");
+        let mut bound = self.bound.iter();
+        if let Some(bound) = bound.find(|bound| bound.address == batch.source()) {
+            bound.send(batch).await;
         }
     }
 
-    /// Starts to read; `deliver` gets each datagram.
-    pub(crate) fn read(&self, deliver: impl Fn(Inbound) + Clone + Send + 'static) -> Readers {
-        let read = |(address, socket): &(SocketAddr, Arc<UdpSocket>)| {
-            let (socket, cable) = (Arc::clone(socket), self.cable.clone());
-            tokio::spawn(read_one(socket, *address, cable, deliver.clone()))
+    /// Starts to read; `deliver` gets all datagrams, in the order of their coming from each
+    /// socket.
+    pub(crate) fn read(
+        &self,
+        deliver: impl Fn(Burst<&[u8]>) + Clone + Send + Sync + 'static,
+    ) -> Readers {
+        let read = |bound: &Arc<Bound>| {
+            let (bound, cable) = (Arc::clone(bound), self.cable.clone());
+            tokio::spawn(read_one(bound, cable, deliver.clone()))
         };
         Readers(self.bound.iter().map(read).collect())
+    }
+}
+
+impl Bound {
+    async fn bind(at: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(at).await?;
+        widen(&socket);
+        Ok(Self {
+            address: socket.local_addr()?,
+            offload: UdpSocketState::new((&socket).into())?,
+            socket,
+        })
+    }
+
+    async fn send(&self, batch: &Batch) {
+        for part in batch.parts(self.offload.max_gso_segments()) {
+            self.send_together(batch, part).await;
+        }
+    }
+
+    /// Sends several datagrams to where the batch goes.
+    async fn send_together(&self, batch: &Batch, datagrams: &[u8]) {
+        let refused = self.send_part(batch, datagrams).await;
+        // Some drivers refuse to cut up what was put together. The next batches come in single
+        // datagrams by themselves.
+        if refused && datagrams.len() > batch.stride() {
+            for datagram in datagrams.chunks(batch.stride()) {
+                self.send_part(batch, datagram).await;
+            }
+        }
+    }
+
+    /// Whether the system refused to send `contents`, a part of the batch.
+    async fn send_part(&self, batch: &Batch, contents: &[u8]) -> bool {
+        let transmit = Transmit {
+            destination: batch.destination(),
+            ecn: None,
+            contents,
+            segment_size: (contents.len() > batch.stride()).then_some(batch.stride()),
+            src_ip: None,
+        };
+        let send = || self.offload.try_send((&self.socket).into(), &transmit);
+        let mut sent = self.socket.async_io(Interest::WRITABLE, send).await;
+        if sent.is_err() && self.forget_errors() {
+            sent = self.socket.async_io(Interest::WRITABLE, send).await;
+        }
+        if let Err(error) = &sent {
+            tracing::trace!(%error, "not sent");
+        }
+        sent.is_err()
+    }
+
+    /// Receives what is there and hands it on.
+    async fn receive(&self, deliver: impl Fn(Burst<&[u8]>)) -> io::Result<()> {
+        self.socket
+            .async_io(Interest::READABLE, || {
+                RECEIVED.with_borrow_mut(|buffer| self.receive_into(buffer, &deliver))
+            })
+            .await
+    }
+
+    fn receive_into(&self, buffer: &mut Vec<u8>, deliver: impl Fn(Burst<&[u8]>)) -> io::Result<()> {
+        buffer.resize(BURSTS_MAX * BURST_BYTES_MAX, 0);
+        let mut metas = [RecvMeta::default(); BURSTS_MAX];
+        let mut slices = buffer.chunks_exact_mut(BURST_BYTES_MAX);
+        let mut slices: [_; BURSTS_MAX] =
+            std::array::from_fn(|_| IoSliceMut::new(slices.next().unwrap_or_default()));
+        let received = self
+            .offload
+            .recv((&self.socket).into(), &mut slices, &mut metas)?;
+        for (meta, slice) in metas.iter().zip(&slices).take(received) {
+            deliver(Burst {
+                source: meta.addr,
+                destination: self.address,
+                stride: meta.stride,
+                payload: &slice[..meta.len],
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the refusals of peers that came back by ICMP out of the socket, where each would
+    /// make a call fail that has nothing to do with it; whether there were any.
+    fn forget_errors(&self) -> bool {
+        let next = || self.offload.recv_transport_error((&self.socket).into());
+        let errors = std::iter::from_fn(|| next().ok().flatten());
+        errors.take(ERRORS_MAX).count() > 0
     }
 }
 
@@ -120,28 +198,18 @@ fn widen(socket: &UdpSocket) {
     }
 }
 
-async fn read_one(
-    socket: Arc<UdpSocket>,
-    destination: SocketAddr,
-    cable: Cable,
-    deliver: impl Fn(Inbound),
-) {
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+async fn read_one(bound: Arc<Bound>, cable: Cable, deliver: impl Fn(Burst<&[u8]>)) {
     loop {
-        match socket.recv_from(&mut buffer).await {
-            Ok((len, source)) if !cable.is_cut() => {
-                deliver(Inbound {
-                    source,
-                    destination,
-                    payload: buffer[..len].to_vec(),
-                });
+        let received = bound.receive(|burst| {
+            if !cable.is_cut() {
+                deliver(burst);
             }
-            Ok(_) => {}
-            // A peer's refusal that came back by ICMP; the socket itself is fine.
-            Err(error) => {
-                tracing::trace!(%error, "socket error");
-                tokio::task::yield_now().await;
-            }
+        });
+        if let Err(error) = received.await {
+            // The socket itself is fine.
+            tracing::trace!(%error, "socket error");
+            bound.forget_errors();
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -156,7 +224,99 @@ impl Drop for Readers {
     }
 }
 
-/// No datagram of ours is larger than 1400 bytes; what is longer is somebody else's.
-const DATAGRAM_BYTES_MAX: usize = 2048;
+thread_local! {
+    /// One buffer for each thread, not for each socket: most of these wait. The system fills it
+    /// with memory only as far as it is used.
+    static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What one system call receives. Datagrams of one peer that came together are one burst already;
+/// this many peers are served by one call.
+const BURSTS_MAX: usize = 8;
+/// The system puts no more together.
+const BURST_BYTES_MAX: usize = 64 * 1024;
+/// So many refusals are forgotten at once.
+const ERRORS_MAX: usize = 64;
 /// The system may grant less.
 const BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use rondevu_transport::{Datagram, Received};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    async fn pair() -> (Sockets, Sockets) {
+        let at = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bind = || Sockets::bind(at, Cable::new());
+        (bind().await.unwrap(), bind().await.unwrap())
+    }
+
+    fn datagram(from: &Sockets, to: &Sockets, number: u16, len: usize) -> Datagram {
+        let mut payload = vec![7; len];
+        payload[..2].copy_from_slice(&number.to_be_bytes());
+        Datagram {
+            source: from.addresses()[0],
+            destination: to.addresses()[0],
+            payload,
+        }
+    }
+
+    /// The number and the length of each datagram that comes in.
+    fn arrivals(at: &Sockets) -> (Readers, mpsc::UnboundedReceiver<(u16, usize)>) {
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        let readers = at.read(move |burst| {
+            for Received { payload, .. } in burst.datagrams() {
+                let number = u16::from_be_bytes([payload[0], payload[1]]);
+                sender.send((number, payload.len())).unwrap();
+            }
+        });
+        (readers, arrivals)
+    }
+
+    #[tokio::test]
+    async fn datagrams_of_a_batch_arrive_one_by_one_in_order() {
+        let (here, there) = pair().await;
+        let (_readers, mut arrivals) = arrivals(&there);
+        let lens: Vec<usize> = (0..40).map(|n| if n == 39 { 500 } else { 1200 }).collect();
+        let datagrams = (0u16..).zip(&lens);
+        let mut datagrams = datagrams.map(|(number, len)| datagram(&here, &there, number, *len));
+        let mut batch = Batch::of(&datagrams.next().unwrap());
+        assert!(datagrams.all(|datagram| batch.push(&datagram)));
+        here.send(&batch).await;
+        for (number, len) in (0u16..).zip(lens) {
+            assert_eq!(arrivals.recv().await, Some((number, len)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_the_system_refuses_leaves_one_by_one() {
+        let (here, there) = pair().await;
+        let (_readers, mut arrivals) = arrivals(&there);
+        // Linux puts together at most 128.
+        let all: Vec<_> = (0..200).map(|n| datagram(&here, &there, n, 8)).collect();
+        let contents: Vec<u8> = all.iter().flat_map(|d| d.payload.clone()).collect();
+        let batch = Batch::of(&all[0]);
+        here.bound[0].send_together(&batch, &contents).await;
+        for number in 0..200 {
+            assert_eq!(arrivals.recv().await, Some((number, 8)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_gone_does_not_cost_others_a_datagram() {
+        let (here, there) = pair().await;
+        let (gone, _) = pair().await;
+        let to_gone = Batch::of(&datagram(&here, &gone, 9, 100));
+        drop(gone);
+        let (_readers, mut arrivals) = arrivals(&there);
+        for number in 0..20 {
+            // On loopback the refusal is there before the next call.
+            here.send(&to_gone).await;
+            here.send(&Batch::of(&datagram(&here, &there, number, 100)))
+                .await;
+            assert_eq!(arrivals.recv().await, Some((number, 100)));
+        }
+    }
+}

@@ -168,9 +168,10 @@ async fn a_service_survives_its_renewals_with_offers_that_are_new_each_time() {
     };
     let service = expose(&server, options).await;
     let mut events = service.events();
+    let mut connections = Vec::new();
     for _ in 0..2 {
         renewed(&mut events).await;
-        connect(&server).await;
+        connections.push(connect(&server).await);
     }
     assert_eq!(
         server.requests("POST /services"),

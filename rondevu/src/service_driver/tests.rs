@@ -160,12 +160,12 @@ async fn an_answer_that_comes_before_the_word_of_its_offer_is_not_lost() {
     let service = expose(&server).await;
     // Each offer after the first stands on the server before the service knows.
     let dialer = client(Arc::new(signaling.peer()));
-    dialer.connect("alice", SERVICE).await.unwrap();
+    let _first = dialer.connect("alice", SERVICE).await.unwrap();
     let second = tokio::spawn(async move { dialer.connect("alice", SERVICE).await });
     let mut heard = server.heard.subscribe();
     heard.wait_for(|heard| *heard == 2).await.unwrap();
     server.words.add_permits(1);
-    second.await.unwrap().unwrap();
+    let _second = second.await.unwrap().unwrap();
     assert_eq!(service.active_connections(), 2);
     server.words.add_permits(100);
     service.stop().await;

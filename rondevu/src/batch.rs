@@ -1,0 +1,126 @@
+//! Datagrams that leave in one system call.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+
+use rondevu_transport::Datagram;
+
+/// Datagrams of one size from one address to one other, end to end; only the last may be shorter.
+///
+/// That is what the system can cut up again by itself (generic segmentation offload). The order of
+/// the datagrams is the order of their coming.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    source: SocketAddr,
+    destination: SocketAddr,
+    contents: Vec<u8>,
+    /// The size of all but the last.
+    stride: usize,
+    datagrams: usize,
+}
+
+impl Batch {
+    /// A batch of one.
+    pub(crate) fn of(datagram: &Datagram) -> Self {
+        let mut contents = SPARE.take();
+        contents.clear();
+        contents.extend_from_slice(&datagram.payload);
+        Self {
+            source: datagram.source,
+            destination: datagram.destination,
+            contents,
+            stride: datagram.payload.len(),
+            datagrams: 1,
+        }
+    }
+
+    /// Appends a datagram if it can leave together with those before; whether it was taken.
+    pub(crate) fn push(&mut self, datagram: &Datagram) -> bool {
+        let len = datagram.payload.len();
+        let fits = self.source == datagram.source
+            && self.destination == datagram.destination
+            && (1..=self.stride).contains(&len)
+            // A shorter one was the last.
+            && self.contents.len() == self.stride * self.datagrams
+            && self.datagrams < DATAGRAMS_MAX
+            && self.contents.len() + len <= BYTES_MAX;
+        if fits {
+            self.contents.extend_from_slice(&datagram.payload);
+            self.datagrams += 1;
+        }
+        fits
+    }
+
+    pub(crate) fn source(&self) -> SocketAddr {
+        self.source
+    }
+
+    pub(crate) fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+
+    /// The size of each datagram but the last.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The batch in parts of at most so many datagrams.
+    pub(crate) fn parts(&self, datagrams_max: usize) -> impl Iterator<Item = &[u8]> {
+        let bytes_max = self.stride.saturating_mul(datagrams_max);
+        self.contents.chunks(bytes_max.max(1))
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        SPARE.set(std::mem::take(&mut self.contents));
+    }
+}
+
+thread_local! {
+    /// One buffer for each thread, not for each connection: most of these are idle.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What Linux takes at once.
+const DATAGRAMS_MAX: usize = 64;
+/// The length field of IPv4 counts its own header of up to 60 bytes and the 8 of UDP.
+const BYTES_MAX: usize = 65_535 - 60 - 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(destination: u8, len: usize) -> Datagram {
+        Datagram {
+            source: ([192, 0, 2, 1], 1).into(),
+            destination: ([192, 0, 2, destination], 2).into(),
+            payload: vec![7; len],
+        }
+    }
+
+    #[test]
+    fn equal_datagrams_and_a_shorter_one_travel_together() {
+        let mut batch = Batch::of(&datagram(2, 1150));
+        assert!(batch.push(&datagram(2, 1150)));
+        assert!(!batch.push(&datagram(2, 1151)));
+        assert!(!batch.push(&datagram(3, 1150)));
+        assert!(batch.push(&datagram(2, 80)));
+        // Behind a shorter one the system would not find the border.
+        assert!(!batch.push(&datagram(2, 80)));
+        assert!(!batch.push(&datagram(2, 1150)));
+        let lens = |max| batch.parts(max).map(<[u8]>::len).collect::<Vec<_>>();
+        assert_eq!(lens(64), [2380]);
+        assert_eq!(lens(2), [2300, 80]);
+        assert_eq!(lens(1), [1150, 1150, 80]);
+    }
+
+    #[test]
+    fn a_batch_is_bounded() {
+        for (len, expected) in [(100, 64), (1150, 56)] {
+            let mut batch = Batch::of(&datagram(2, len));
+            let pushed = (0..100).filter(|_| batch.push(&datagram(2, len))).count();
+            assert_eq!(pushed + 1, expected);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Datagrams that came in, on their way from a socket to a link.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+
+use rondevu_transport::Received;
+use tokio::task::coop;
+
+use crate::shared::lock;
+
+/// Datagrams that came in together from one address, end to end; `P` holds their bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Burst<P> {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    /// The size of each datagram; the last may be shorter.
+    pub(crate) stride: usize,
+    pub(crate) payload: P,
+}
+
+impl<P: AsRef<[u8]>> Burst<P> {
+    /// Each datagram, in the order of their coming.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = Received<'_>> {
+        let payloads = self.payload.as_ref().chunks(self.stride.max(1));
+        payloads.map(|payload| Received {
+            source: self.source,
+            destination: self.destination,
+            payload,
+        })
+    }
+}
+
+impl<'a> Burst<&'a [u8]> {
+    /// The first so many datagrams, and the rest.
+    pub(crate) fn split_at(self, datagrams: usize) -> (Self, Self) {
+        let at = self.stride.saturating_mul(datagrams);
+        let (first, rest) = self.payload.split_at(at.min(self.payload.len()));
+        let part = |payload: &'a [u8]| Self { payload, ..self };
+        (part(first), part(rest))
+    }
+
+    fn to_owned(self) -> Burst<Box<[u8]>> {
+        Burst {
+            source: self.source,
+            destination: self.destination,
+            stride: self.stride,
+            payload: self.payload.into(),
+        }
+    }
+}
+
+/// The way into a link's queue of datagrams; clones lead into the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Inlet(Arc<Mutex<Waiting>>);
+
+/// A link's end of its queue.
+#[derive(Debug)]
+pub(crate) struct Outlet(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bursts: VecDeque<Burst<Box<[u8]>>>,
+    bytes: usize,
+    waker: Option<Waker>,
+}
+
+/// A queue of datagrams for one link.
+///
+/// It is bounded by what it takes in memory. What does not fit is lost, as in a full socket
+/// buffer.
+pub(crate) fn queue() -> (Inlet, Outlet) {
+    let waiting = Arc::new(Mutex::new(Waiting::default()));
+    (Inlet(Arc::clone(&waiting)), Outlet(waiting))
+}
+
+impl Inlet {
+    /// Puts a copy of the datagrams into the queue if there is room for them.
+    pub(crate) fn push(&self, burst: Burst<&[u8]>) {
+        if burst.payload.is_empty() {
+            return;
+        }
+        let waker = {
+            let mut waiting = lock(&self.0);
+            let bytes = waiting.bytes + cost(burst.payload);
+            if bytes > BYTES_MAX {
+                return tracing::trace!(source = %burst.source, "no room for datagrams");
+            }
+            waiting.bytes = bytes;
+            waiting.bursts.push_back(burst.to_owned());
+            waiting.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Outlet {
+    /// Whether there is something in the queue.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // A link with an endless stream of datagrams has to let others run now and then.
+        let turn = ready!(coop::poll_proceed(cx));
+        let mut waiting = lock(&self.0);
+        if waiting.bursts.is_empty() {
+            waiting.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        turn.made_progress();
+        Poll::Ready(())
+    }
+
+    /// Takes the oldest out of the queue.
+    pub(crate) fn pop(&self) -> Option<Burst<Box<[u8]>>> {
+        let mut waiting = lock(&self.0);
+        let burst = waiting.bursts.pop_front()?;
+        waiting.bytes -= cost(&burst.payload);
+        if waiting.bursts.is_empty() && waiting.bursts.capacity() > CAPACITY_KEPT {
+            // An idle link should not remember how busy it was.
+            waiting.bursts = VecDeque::new();
+        }
+        Some(burst)
+    }
+}
+
+/// What a burst takes in memory, about.
+fn cost(payload: &[u8]) -> usize {
+    payload.len() + size_of::<Burst<Box<[u8]>>>()
+}
+
+/// Twice what an SCTP window of half a megabyte needs.
+const BYTES_MAX: usize = 1024 * 1024;
+/// Enough for a link with light traffic.
+const CAPACITY_KEPT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn burst(payload: &[u8], stride: usize) -> Burst<&[u8]> {
+        Burst {
+            source: ([192, 0, 2, 1], 1).into(),
+            destination: ([192, 0, 2, 2], 2).into(),
+            stride,
+            payload,
+        }
+    }
+
+    fn payloads<P: AsRef<[u8]>>(burst: &Burst<P>) -> Vec<Vec<u8>> {
+        burst.datagrams().map(|d| d.payload.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_burst_falls_into_its_datagrams() {
+        let all = burst(b"aabbc", 2);
+        assert_eq!(payloads(&all), [&b"aa"[..], b"bb", b"c"]);
+        let (first, rest) = all.split_at(1);
+        assert_eq!(payloads(&first), [b"aa"]);
+        assert_eq!(payloads(&rest), [&b"bb"[..], b"c"]);
+        let (all, none) = rest.split_at(2);
+        assert_eq!((all.payload, none.payload), (&b"bbc"[..], &b""[..]));
+    }
+
+    #[test]
+    fn a_queue_keeps_order_and_its_bound() {
+        let (inlet, outlet) = queue();
+        let payload = vec![7; 60_000];
+        for n in 0..1000u16 {
+            let mut payload = payload.clone();
+            payload[..2].copy_from_slice(&n.to_be_bytes());
+            inlet.push(burst(&payload, 1200));
+        }
+        let kept: Vec<_> = std::iter::from_fn(|| outlet.pop())
+            .map(|b| u16::from_be_bytes([b.payload[0], b.payload[1]]))
+            .collect();
+        assert_eq!(kept, (0..17).collect::<Vec<_>>());
+        // Empty again, it takes as much again; and tiny ones have a bound too.
+        (0..100_000).for_each(|_| inlet.push(burst(b"x", 1)));
+        let kept = std::iter::from_fn(|| outlet.pop()).count();
+        assert!((5_000..15_000).contains(&kept), "{kept}");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken() {
+        let (inlet, outlet) = queue();
+        let waiting = tokio::spawn(async move {
+            std::future::poll_fn(|cx| outlet.poll_ready(cx)).await;
+            outlet.pop().map(|burst| burst.payload)
+        });
+        tokio::task::yield_now().await;
+        inlet.push(burst(b"hello", 5));
+        assert_eq!(waiting.await.unwrap().as_deref(), Some(&b"hello"[..]));
+    }
+}
