@@ -34,7 +34,7 @@ pub fn description(text: &str) {
 
 /// A candidate line is used, ignored or refused.
 pub fn candidate(line: &str) {
-    let _ = crate::rtc::parse_candidate(line);
+    let _ = crate::rtc::candidate::parse_candidate(line);
 }
 
 /// A datagram is a STUN message or not.
@@ -42,5 +42,18 @@ pub fn stun(datagram: &[u8]) {
     if let Some(stun) = Stun::parse(datagram) {
         let _ = (stun.class(), stun.transaction(), stun.username());
         let _ = (stun.receiver_username_fragment(), stun.mapped_address());
+    }
+}
+
+/// What is understood of a message that opens a channel can be said again.
+pub fn dcep(message: &[u8]) {
+    use crate::composed::dcep::Dcep;
+
+    let Some(read) = Dcep::parse(message) else {
+        return;
+    };
+    // Longer names than we would send are understood too.
+    if let Ok(written) = read.encode() {
+        assert_eq!(Dcep::parse(&written), Some(read));
     }
 }

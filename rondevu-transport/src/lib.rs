@@ -54,6 +54,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "engine-composed")]
+pub mod composed;
 pub mod conformance;
 mod datagram;
 pub mod emulator;
@@ -65,7 +67,7 @@ pub mod fuzzing;
 pub mod gather;
 pub mod loopback;
 mod router;
-#[cfg(feature = "str0m")]
+#[cfg(any(feature = "str0m", feature = "engine-composed"))]
 pub mod rtc;
 mod stun;
 mod transport;

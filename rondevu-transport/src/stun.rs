@@ -1,6 +1,6 @@
 //! The little of STUN (RFC 8489) that routing and bookkeeping need: class, transaction, two attributes.
 
-#[cfg(any(feature = "str0m", test))]
+#[cfg(any(feature = "str0m", feature = "engine-composed", test))]
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A datagram that has the shape of a STUN message; nothing in it is authenticated.
@@ -67,7 +67,7 @@ impl<'a> Stun<'a> {
         std::str::from_utf8(self.attribute(USERNAME)?).ok()
     }
 
-    #[cfg(any(feature = "str0m", test))]
+    #[cfg(any(feature = "str0m", feature = "engine-composed", test))]
     /// XOR-MAPPED-ADDRESS: where the responder saw the request come from.
     pub(crate) fn mapped_address(&self) -> Option<SocketAddr> {
         let value = self.attribute(XOR_MAPPED_ADDRESS)?;
@@ -81,7 +81,7 @@ impl<'a> Stun<'a> {
         Some(SocketAddr::new(ip, port))
     }
 
-    #[cfg(any(feature = "str0m", test))]
+    #[cfg(any(feature = "str0m", feature = "engine-composed", test))]
     fn unmask<const N: usize>(&self, masked: &[u8]) -> Option<[u8; N]> {
         let mut address: [u8; N] = masked.try_into().ok()?;
         let mask = COOKIE.iter().chain(&self.transaction);
@@ -106,7 +106,7 @@ impl<'a> Stun<'a> {
 const HEADER_BYTES: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
-#[cfg(any(feature = "str0m", test))]
+#[cfg(any(feature = "str0m", feature = "engine-composed", test))]
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 
 /// A binding request to the side whose fragment stands first in `username`; not authenticated.

@@ -10,13 +10,13 @@ use rondevu_signaling::{
     ClaimedUsername, HttpSignaling, KeyPair, PublicKey, Signaling, UnixMillis,
 };
 use rondevu_transport::TransportFactory;
-use rondevu_transport::rtc::{RtcConfig, RtcFactory};
 
 use crate::cable::Cable;
 use crate::clock::Clock;
 use crate::connection::DurableConnection;
 use crate::dial::{Dialer, Target};
 use crate::driver::Driver;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::known_keys::{KeyPolicy, KnownKeys, KnownKeysInMemory};
 use crate::line::Lines;
@@ -92,6 +92,7 @@ impl std::fmt::Debug for Rondevu {
 pub struct RondevuBuilder {
     server: Option<String>,
     signaling: Option<Arc<dyn Signaling>>,
+    engine: Engine,
     factory: Option<Arc<dyn TransportFactory>>,
     clock: Option<Clock>,
     key_pair: Option<KeyPair>,
@@ -122,6 +123,14 @@ impl RondevuBuilder {
     #[must_use]
     pub fn signaling(mut self, signaling: Arc<dyn Signaling>) -> Self {
         self.signaling = Some(signaling);
+        self
+    }
+
+    /// What carries the links. Default [`Engine::Str0m`]. Peers with different engines understand
+    /// each other.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
         self
     }
 
@@ -197,7 +206,7 @@ impl RondevuBuilder {
         let clock = self.clock.unwrap_or_else(Clock::start);
         let factory: Arc<dyn TransportFactory> = match self.factory {
             Some(factory) => factory,
-            None => Arc::new(RtcFactory::new(RtcConfig::default(), clock.epoch())?),
+            None => self.engine.factory(clock.epoch())?,
         };
         let key_pair = match self.key_pair {
             Some(key_pair) => key_pair,

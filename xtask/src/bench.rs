@@ -13,6 +13,8 @@ pub(crate) enum Subject {
     Channel,
     /// The signaling server with 2,000 waiting peers, on both stores.
     Signaling,
+    /// Thousands of live connections on one socket: memory of each, time of a message.
+    Scale,
     /// Our own machines beside the WebRTC engine: time of a message, memory of a session.
     Core,
 }
@@ -22,6 +24,15 @@ pub(crate) fn run(subject: Subject) -> Result<Outcome> {
     match subject {
         Subject::Channel => run_example("loopback_bench")?,
         Subject::Core => run_example("core_bench")?,
+        Subject::Scale => {
+            let build = "build --release --package rondevu --features engine-composed --example";
+            Invocation::cargo(build).args(["scale_bench"]).run()?;
+            for engine in ["str0m", "composed"] {
+                Invocation::new("target/release/examples/scale_bench")
+                    .args(["2000", engine])
+                    .run()?;
+            }
+        }
         Subject::Signaling => {
             // The server is a process of its own, so that its memory can be told apart.
             let build = "build --release --package rondevu --features cli --bin rondevu";

@@ -5,12 +5,12 @@ use std::time::Duration;
 /// Settings of an [`RtcFactory`](super::RtcFactory); the defaults suit production.
 #[derive(Clone, Debug)]
 pub struct RtcConfig {
-    pub(super) first_probe_after: Duration,
-    pub(super) probe_interval_max: Duration,
-    pub(super) probing_time: Duration,
-    pub(super) buffer_bytes: usize,
-    pub(super) receive_message_bytes_max: u32,
-    pub(super) streams_max: usize,
+    pub(crate) first_probe_after: Duration,
+    pub(crate) probe_interval_max: Duration,
+    pub(crate) probing_time: Duration,
+    pub(crate) buffer_bytes: Option<usize>,
+    pub(crate) receive_message_bytes_max: u32,
+    pub(crate) streams_max: usize,
 }
 
 impl RtcConfig {
@@ -42,10 +42,11 @@ impl RtcConfig {
 
     /// How many bytes of messages a link buffers, sent but unacknowledged ones included: the most
     /// that travels in one round trip. A larger message, up to 256 KiB, is taken when nothing else
-    /// is buffered. Default 128 KiB; the engine gets slower with larger ones.
+    /// is buffered. Default 128 KiB with str0m, which gets slower with larger ones, and 512 KiB with
+    /// the composed engine.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.buffer_bytes = bytes.max(1);
+        self.buffer_bytes = Some(bytes.max(1));
         self
     }
 
@@ -65,8 +66,13 @@ impl RtcConfig {
         self
     }
 
+    /// How many bytes a link buffers, given what is best for the engine.
+    pub(crate) fn buffer_bytes_or(&self, default: usize) -> usize {
+        self.buffer_bytes.unwrap_or(default)
+    }
+
     /// How often an unanswered check is repeated so that it goes on for `probing_time`.
-    pub(super) fn probes(&self) -> usize {
+    pub(crate) fn probes(&self) -> usize {
         let mut wait = self.first_probe_after.min(self.probe_interval_max);
         let mut spent = Duration::ZERO;
         let mut probes = 0;
@@ -85,17 +91,18 @@ impl Default for RtcConfig {
             first_probe_after: Duration::from_millis(50),
             probe_interval_max: Duration::from_millis(250),
             probing_time: Duration::from_secs(15),
-            buffer_bytes: 128 * 1024,
+            buffer_bytes: None,
             receive_message_bytes_max: 256 * 1024,
             streams_max: 256,
         }
     }
 }
 
+/// What RFC 8841 lets everybody send who has not been told otherwise.
+pub(crate) const UNNEGOTIATED_BYTES: usize = 64 * 1024;
 /// The largest message that is sent, if the peer takes it and the buffer is not larger: what
 /// browsers take.
-pub(super) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
-
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// The engine doubles the first wait once for each check in 128-bit milliseconds: beyond 100 of
 /// them the arithmetic would overflow.
 const PROBES_MAX: usize = 100;

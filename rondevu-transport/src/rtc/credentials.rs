@@ -2,44 +2,46 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use str0m::IceCreds;
-use str0m::crypto::CryptoProvider;
+use is::IceCreds;
+use sha2::{Digest, Sha256};
 
 /// Draws ICE credentials for one factory.
 ///
 /// The engine would draw them from a generator that is not made for secrets, and whoever knows the
 /// password of a link can answer for the peer. These are digests of a counter under a secret; they
 /// say nothing about each other.
-pub(super) struct Credentials {
+pub(crate) struct Credentials {
     secret: [u8; 32],
     drawn: AtomicU64,
 }
 
 impl Credentials {
     /// Takes the secret from `private_key`, which nobody else knows and which is never reused.
-    pub(super) fn from_private_key(private_key: &[u8], crypto: &CryptoProvider) -> Self {
-        let mut input = b"rondevu ice credentials".to_vec();
-        input.extend_from_slice(private_key);
+    pub(crate) fn from_private_key(private_key: &[u8]) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"rondevu ice credentials")
+            .chain_update(private_key);
         Self {
-            secret: crypto.sha256_provider.sha256(&input),
+            secret: digest.finalize().into(),
             drawn: AtomicU64::new(0),
         }
     }
 
     /// New credentials, different each time.
-    pub(super) fn draw(&self, crypto: &CryptoProvider) -> IceCreds {
+    pub(crate) fn draw(&self) -> IceCreds {
         let number = self.drawn.fetch_add(1, Ordering::Relaxed);
         IceCreds {
-            ufrag: self.text(number, b'u', UFRAG_CHARS, crypto),
-            pass: self.text(number, b'p', PASSWORD_CHARS, crypto),
+            ufrag: self.text(number, b'u', UFRAG_CHARS),
+            pass: self.text(number, b'p', PASSWORD_CHARS),
         }
     }
 
-    fn text(&self, number: u64, purpose: u8, chars: usize, crypto: &CryptoProvider) -> String {
-        let mut input = self.secret.to_vec();
-        input.extend_from_slice(&number.to_be_bytes());
-        input.push(purpose);
-        let digest = crypto.sha256_provider.sha256(&input);
+    fn text(&self, number: u64, purpose: u8, chars: usize) -> String {
+        let digest = Sha256::new()
+            .chain_update(self.secret)
+            .chain_update(number.to_be_bytes())
+            .chain_update([purpose])
+            .finalize();
         let letters = digest.iter().map(|byte| ICE_CHARS[usize::from(byte % 64)]);
         letters.take(chars).map(char::from).collect()
     }
@@ -58,10 +60,9 @@ mod tests {
 
     #[test]
     fn no_two_are_alike() {
-        let crypto = str0m::crypto::from_feature_flags();
-        let one = Credentials::from_private_key(b"one", &crypto);
-        let two = Credentials::from_private_key(b"two", &crypto);
-        let drawn = [one.draw(&crypto), one.draw(&crypto), two.draw(&crypto)];
+        let one = Credentials::from_private_key(b"one");
+        let two = Credentials::from_private_key(b"two");
+        let drawn = [one.draw(), one.draw(), two.draw()];
         assert_eq!(drawn[0].ufrag.len(), 16);
         assert_eq!(drawn[0].pass.len(), 32);
         for (i, a) in drawn.iter().enumerate() {

@@ -13,10 +13,11 @@ use str0m::{Candidate, Rtc};
 use super::RtcConfig;
 use super::config::MESSAGE_BYTES_MAX;
 use super::credentials::Credentials;
+use super::epoch::Epoch;
 use super::link::RtcLink;
 use super::negotiated::Negotiated;
 use super::remote_sdp::RemoteSdp;
-use super::translate::{Epoch, channel_config};
+use super::translate::channel_config;
 use crate::{Answered, Offered, TransportError, TransportFactory};
 
 /// Makes links over WebRTC data channels.
@@ -49,7 +50,7 @@ impl RtcFactory {
         Ok(Self {
             config,
             epoch: Epoch(epoch),
-            credentials: Credentials::from_private_key(&certificate.private_key, &crypto),
+            credentials: Credentials::from_private_key(&certificate.private_key),
             crypto: Arc::new(crypto),
             certificate,
         })
@@ -57,13 +58,17 @@ impl RtcFactory {
 
     /// An engine that knows `local` as its host candidates, and its ICE user name fragment.
     fn engine(&self, local: &[SocketAddr], now: Instant) -> Result<Engine, TransportError> {
-        let credentials = self.credentials.draw(&self.crypto);
+        let credentials = self.credentials.draw();
         let ufrag = credentials.ufrag.clone();
         let mut config = str0m::RtcConfig::new()
             .set_crypto_provider(Arc::clone(&self.crypto))
             .set_dtls_cert(self.certificate.clone())
             .set_local_ice_credentials(credentials)
-            .set_sctp_max_buffered_amount(self.config.buffer_bytes.max(MESSAGE_BYTES_MAX))
+            .set_sctp_max_buffered_amount(
+                self.config
+                    .buffer_bytes_or(BUFFER_BYTES)
+                    .max(MESSAGE_BYTES_MAX),
+            )
             .set_sctp_max_message_size(self.config.receive_message_bytes_max)
             .clear_codecs();
         config.set_initial_stun_rto(self.config.first_probe_after);
@@ -152,3 +157,5 @@ impl fmt::Debug for RtcFactory {
 
 /// More addresses than that are of no use to a peer: each is tried with each of its own.
 const LOCAL_ADDRESSES_MAX: usize = 16;
+/// The engine gets slower with larger ones.
+pub(super) const BUFFER_BYTES: usize = 128 * 1024;

@@ -13,7 +13,7 @@ use crate::Datagram;
 /// connect 3.5. The path's round trip is known by then, so what is not answered within a few of
 /// them is sent again, the same bytes. The peer takes what it has missed and discards the rest.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     datagrams: Vec<Datagram>,
     heard: Vec<RecordNumber>,
     resend_at: Option<Instant>,
@@ -36,7 +36,7 @@ enum Stage {
 }
 
 impl Flight {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             datagrams: Vec::new(),
             heard: Vec::new(),
@@ -48,12 +48,12 @@ impl Flight {
     }
 
     /// A check took `round_trip` to be answered.
-    pub(super) fn on_round_trip(&mut self, round_trip: Duration) {
+    pub(crate) fn on_round_trip(&mut self, round_trip: Duration) {
         self.wait = (round_trip * ROUND_TRIPS).max(WAIT_MIN);
     }
 
     /// A DTLS datagram was sent.
-    pub(super) fn on_sent(&mut self, datagram: &Datagram, now: Instant) {
+    pub(crate) fn on_sent(&mut self, datagram: &Datagram, now: Instant) {
         if self.stage == Stage::Establishing && self.datagrams.len() < DATAGRAMS_MAX {
             self.datagrams.push(datagram.clone());
             self.resend_at.get_or_insert(now + self.wait);
@@ -62,7 +62,7 @@ impl Flight {
 
     /// A DTLS datagram was received: what was sent before it has served its purpose, unless the
     /// peer only repeats itself, because it has missed that.
-    pub(super) fn on_received(&mut self, payload: &[u8]) {
+    pub(crate) fn on_received(&mut self, payload: &[u8]) {
         if self.stage == Stage::Over || self.is_repetition(payload) {
             return;
         }
@@ -87,14 +87,14 @@ impl Flight {
     }
 
     /// The first stream is open on this side.
-    pub(super) fn on_opened(&mut self) {
+    pub(crate) fn on_opened(&mut self) {
         if self.stage == Stage::Establishing {
             self.stage = Stage::Landing;
         }
     }
 
     /// What has to be sent again by `now`.
-    pub(super) fn take_due(&mut self, now: Instant) -> &[Datagram] {
+    pub(crate) fn take_due(&mut self, now: Instant) -> &[Datagram] {
         if self.resend_at.is_none_or(|at| now < at) {
             return &[];
         }
@@ -104,7 +104,7 @@ impl Flight {
         &self.datagrams
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.resend_at
     }
 }

@@ -11,7 +11,7 @@ use rondevu_core::Instant;
 /// when it is called. So an idle link whose last check was answered is simply called later; a
 /// check that stays unanswered is followed by others as quickly as ever.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Idleness {
+pub(crate) struct Idleness {
     busy_at: Instant,
     check: Check,
 }
@@ -26,17 +26,17 @@ enum Check {
 
 impl Idleness {
     /// Something other than a check was sent or received.
-    pub(super) fn on_data(&mut self, now: Instant) {
+    pub(crate) fn on_data(&mut self, now: Instant) {
         self.busy_at = now;
     }
 
     /// A check was sent.
-    pub(super) fn on_check(&mut self, now: Instant) {
+    pub(crate) fn on_check(&mut self, now: Instant) {
         self.check = Check::Unanswered(now);
     }
 
     /// A check was answered; how long after the latest was sent, if that was the first answer.
-    pub(super) fn on_answer(&mut self, now: Instant) -> Option<Duration> {
+    pub(crate) fn on_answer(&mut self, now: Instant) -> Option<Duration> {
         let Check::Unanswered(at) = self.check else {
             return None;
         };
@@ -45,7 +45,7 @@ impl Idleness {
     }
 
     /// When to call the engine that wants to be called at `wanted` for a check.
-    pub(super) fn postpone(&self, wanted: Instant, now: Instant) -> Instant {
+    pub(crate) fn postpone(&self, wanted: Instant, now: Instant) -> Instant {
         let idle = now.saturating_since(self.busy_at) >= IDLE_AFTER;
         match self.check {
             Check::Answered(at) if idle => wanted.max(at + CHECK_INTERVAL),

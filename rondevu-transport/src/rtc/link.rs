@@ -14,13 +14,15 @@ use str0m::{Event, Input, Output, Reason, Rtc};
 use tracing::{debug, trace};
 
 use super::RtcConfig;
+use super::epoch::Epoch;
+use super::factory::BUFFER_BYTES;
 use super::flight::Flight;
 use super::idleness::Idleness;
 use super::negotiated::Negotiated;
 use super::remote_sdp::RemoteSdp;
 use super::sources::Sources;
 use super::streams::{Opened, Streams};
-use super::translate::{Epoch, channel_config, stream_options};
+use super::translate::{channel_config, stream_options};
 use crate::stun::{Class, Stun};
 use crate::{Datagram, Fingerprints, Received, Transport, TransportError, Written};
 
@@ -38,7 +40,7 @@ pub(super) struct RtcLink {
     now: Instant,
     phase: Phase,
     path: Path,
-    streams: Streams,
+    streams: Streams<ChannelId>,
     sources: Sources,
     idleness: Idleness,
     flight: Flight,
@@ -114,7 +116,7 @@ impl RtcLink {
         Self {
             epoch,
             ufrag,
-            buffer_bytes: config.buffer_bytes,
+            buffer_bytes: config.buffer_bytes_or(BUFFER_BYTES),
             buffered_at_most: 0,
             now: Instant::ORIGIN,
             phase,

@@ -9,28 +9,36 @@
 //!                           └─ remote_sdp what of the peer's description is believed
 //! ```
 
-mod config;
-mod credentials;
+pub(crate) mod candidate;
+pub(crate) mod config;
+pub(crate) mod credentials;
+pub(crate) mod epoch;
+#[cfg(feature = "str0m")]
 mod factory;
-mod flight;
-mod idleness;
+pub(crate) mod flight;
+pub(crate) mod idleness;
+#[cfg(feature = "str0m")]
 mod link;
+#[cfg(feature = "str0m")]
 mod negotiated;
 pub(crate) mod remote_sdp;
-mod sources;
-mod streams;
+pub(crate) mod sdp_text;
+pub(crate) mod sources;
+pub(crate) mod streams;
+#[cfg(feature = "str0m")]
 mod translate;
 
 pub use config::RtcConfig;
+#[cfg(feature = "str0m")]
 pub use factory::RtcFactory;
-#[cfg(feature = "fuzzing")]
-pub(crate) use negotiated::parse_candidate;
 
 #[cfg(test)]
+#[cfg(feature = "str0m")]
 mod tests;
 
 /// A factory for tests.
 #[cfg(test)]
+#[cfg(feature = "str0m")]
 #[allow(
     clippy::disallowed_methods,
     reason = "the engine needs some std instant to count from"

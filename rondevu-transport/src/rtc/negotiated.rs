@@ -1,8 +1,9 @@
 //! An engine that has both descriptions, and what was agreed in them.
 
-use str0m::{Candidate, Rtc};
+use str0m::Rtc;
 use tracing::debug;
 
+use super::candidate::{REMOTE_CANDIDATES_MAX, parse_candidate};
 use super::remote_sdp::RemoteSdp;
 use crate::{Fingerprints, TransportError};
 
@@ -52,24 +53,3 @@ impl Negotiated {
         Ok(())
     }
 }
-
-/// Reads a candidate line; `None` if it is of a kind that is not used.
-pub(crate) fn parse_candidate(line: &str) -> Result<Option<Candidate>, TransportError> {
-    if is_unusable(line) {
-        return Ok(None);
-    }
-    Candidate::from_sdp_string(line)
-        .map(Some)
-        .map_err(|error| TransportError::Candidate(error.to_string()))
-}
-
-/// Whether a candidate is of a kind that is well-formed but not used: TCP, or an mDNS name.
-fn is_unusable(line: &str) -> bool {
-    let mut words = line.split(' ').skip(2);
-    let tcp = words.next().is_some_and(|w| !w.eq_ignore_ascii_case("udp"));
-    let name = words.nth(1).is_some_and(|w| w.ends_with(".local"));
-    tcp || name
-}
-
-/// A peer's description may name 32; as many again may trickle in.
-const REMOTE_CANDIDATES_MAX: usize = 64;

@@ -1,9 +1,10 @@
 //! What of a peer's session description is believed.
 
-use std::fmt::Write as _;
-
 use rondevu_core::{DescriptionKind, SDP_LEN_MAX, SessionDescription};
 
+#[cfg(any(feature = "str0m", test))]
+use super::sdp_text::SdpText;
+use super::sdp_text::{IceLite, SCTP_PORT, Setup};
 use crate::TransportError;
 
 /// A peer's description, reduced to what a link of data channels needs.
@@ -23,21 +24,6 @@ pub(crate) struct RemoteSdp {
     pub(crate) message_bytes_max: u32,
     /// Candidate lines without `a=`, not yet checked, at most [`CANDIDATES_MAX`].
     pub(crate) candidates: Vec<String>,
-}
-
-/// Whether the peer only answers checks and makes none of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum IceLite {
-    Full,
-    Lite,
-}
-
-/// Who opens the DTLS handshake (RFC 8842).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Setup {
-    ActPass,
-    Active,
-    Passive,
 }
 
 impl RemoteSdp {
@@ -70,34 +56,41 @@ impl RemoteSdp {
         }
     }
 
-    /// The description as the engine gets to see it, without candidates.
-    pub(crate) fn to_text(&self) -> String {
-        let mid = &self.mid;
-        let mut text =
-            format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mid}\r\n");
-        if self.lite == IceLite::Lite {
-            text.push_str("a=ice-lite\r\n");
+    /// Whether the peer only answers checks.
+    #[cfg(feature = "engine-composed")]
+    pub(crate) fn is_lite(&self) -> bool {
+        self.lite == IceLite::Lite
+    }
+
+    /// Who opens the handshake.
+    #[cfg(feature = "engine-composed")]
+    pub(crate) fn setup(&self) -> Setup {
+        self.setup
+    }
+
+    /// What the peer's checks are made with.
+    #[cfg(feature = "engine-composed")]
+    pub(crate) fn credentials(&self) -> is::IceCreds {
+        is::IceCreds {
+            ufrag: self.ufrag.clone(),
+            pass: self.password.clone(),
         }
-        text.push_str("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n");
-        text.push_str("c=IN IP4 0.0.0.0\r\n");
-        let mut line = |key: &str, value: &str| {
-            // Writing into a String cannot fail.
-            let _ = write!(text, "a={key}:{value}\r\n");
-        };
-        line("mid", mid);
-        line("ice-ufrag", &self.ufrag);
-        line("ice-pwd", &self.password);
-        let digest: Vec<_> = self.fingerprint.map(|b| format!("{b:02X}")).into();
-        line("fingerprint", &format!("sha-256 {}", digest.join(":")));
-        let setup = match self.setup {
-            Setup::ActPass => "actpass",
-            Setup::Active => "active",
-            Setup::Passive => "passive",
-        };
-        line("setup", setup);
-        line("sctp-port", SCTP_PORT);
-        line("max-message-size", &self.message_bytes_max.to_string());
-        text
+    }
+
+    /// The description as str0m gets to see it, without candidates.
+    #[cfg(any(feature = "str0m", test))]
+    pub(crate) fn to_text(&self) -> String {
+        SdpText {
+            mid: &self.mid,
+            ufrag: &self.ufrag,
+            password: &self.password,
+            lite: self.lite,
+            fingerprint: &self.fingerprint,
+            setup: self.setup,
+            message_bytes_max: self.message_bytes_max,
+            candidates: &[],
+        }
+        .to_string()
     }
 }
 
@@ -256,8 +249,6 @@ fn refused(why: &str) -> TransportError {
 
 /// Each candidate is an address that we send checks to because somebody said so.
 const CANDIDATES_MAX: usize = 32;
-/// What every WebRTC implementation uses (RFC 8831 leaves the choice).
-const SCTP_PORT: &str = "5000";
 
 #[cfg(test)]
 mod tests;

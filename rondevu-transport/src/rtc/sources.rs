@@ -12,7 +12,7 @@ use crate::Received;
 /// STUN is taken from any other: the first handshake message is not authenticated in itself, and a
 /// stranger's would spoil the handshake.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     proven: Vec<SocketAddr>,
     mapped: Vec<SocketAddr>,
     early: VecDeque<Early>,
@@ -20,14 +20,14 @@ pub(super) struct Sources {
 
 /// A DTLS datagram that waits for the path.
 #[derive(Debug)]
-pub(super) struct Early {
+pub(crate) struct Early {
     source: SocketAddr,
     destination: SocketAddr,
     payload: Vec<u8>,
 }
 
 impl Early {
-    pub(super) fn as_received(&self) -> Received<'_> {
+    pub(crate) fn as_received(&self) -> Received<'_> {
         Received {
             source: self.source,
             destination: self.destination,
@@ -37,24 +37,24 @@ impl Early {
 }
 
 impl Sources {
-    pub(super) fn is_proven(&self, source: SocketAddr) -> bool {
+    pub(crate) fn is_proven(&self, source: SocketAddr) -> bool {
         self.proven.contains(&source)
     }
 
     /// Remembers an address that proved itself; `false` if there are too many already.
-    pub(super) fn admit(&mut self, source: SocketAddr) -> bool {
+    pub(crate) fn admit(&mut self, source: SocketAddr) -> bool {
         admit(&mut self.proven, source)
     }
 
     /// Whether a response may claim that this side appears as `mapped`; `false` if it has claimed
     /// too many different things already. The engine keeps each as a candidate.
-    pub(super) fn admit_mapped(&mut self, mapped: SocketAddr) -> bool {
+    pub(crate) fn admit_mapped(&mut self, mapped: SocketAddr) -> bool {
         admit(&mut self.mapped, mapped)
     }
 
     /// Keeps a datagram until there is a path. The oldest stay: a handshake begins with them, and
     /// the peer repeats what is lost.
-    pub(super) fn hold(&mut self, datagram: Received<'_>) -> bool {
+    pub(crate) fn hold(&mut self, datagram: Received<'_>) -> bool {
         let fits = self.early.len() < EARLY_MAX && datagram.payload.len() <= EARLY_BYTES_MAX;
         if fits {
             self.early.push_back(Early {
@@ -67,7 +67,7 @@ impl Sources {
     }
 
     /// Gives the next datagram that was held.
-    pub(super) fn take_early(&mut self) -> Option<Early> {
+    pub(crate) fn take_early(&mut self) -> Option<Early> {
         self.early.pop_front()
     }
 }

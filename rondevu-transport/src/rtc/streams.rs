@@ -1,17 +1,18 @@
 //! Which data channel of the engine is which stream, and who waits for room.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use rondevu_core::{LinkEvent, OpenedBy, StreamId, StreamOptions};
-use str0m::channel::ChannelId;
 
 use crate::TransportError;
 
-/// The streams of one link, from being asked for until they are closed.
+/// The streams of one link, from being asked for until they are closed. `C` is the engine's name
+/// for a channel.
 #[derive(Debug)]
-pub(super) struct Streams {
-    streams: BTreeMap<StreamId, Stream>,
-    by_channel: HashMap<ChannelId, StreamId>,
+pub(crate) struct Streams<C> {
+    streams: BTreeMap<StreamId, Stream<C>>,
+    by_channel: HashMap<C, StreamId>,
     next: u32,
     streams_max: usize,
     /// The room, in bytes, that the smallest refused message needs.
@@ -19,8 +20,8 @@ pub(super) struct Streams {
 }
 
 #[derive(Debug)]
-struct Stream {
-    channel: ChannelId,
+struct Stream<C> {
+    channel: C,
     state: StreamState,
 }
 
@@ -40,7 +41,7 @@ enum StreamState {
 
 /// What to do about a channel that the engine opened.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Opened {
+pub(crate) enum Opened {
     /// Tell the embedder.
     Announce(LinkEvent),
     /// The embedder knows it already.
@@ -49,8 +50,8 @@ pub(super) enum Opened {
     Unwanted,
 }
 
-impl Streams {
-    pub(super) fn new(streams_max: usize) -> Self {
+impl<C: Copy + Eq + Hash> Streams<C> {
+    pub(crate) fn new(streams_max: usize) -> Self {
         Self {
             streams: BTreeMap::new(),
             by_channel: HashMap::new(),
@@ -61,7 +62,7 @@ impl Streams {
     }
 
     /// Whether one more stream may be opened.
-    pub(super) fn check_room(&self) -> Result<(), TransportError> {
+    pub(crate) fn check_room(&self) -> Result<(), TransportError> {
         let streams_max = self.streams_max;
         if self.streams.len() >= streams_max {
             return Err(TransportError::TooManyStreams { streams_max });
@@ -70,11 +71,11 @@ impl Streams {
     }
 
     /// Enters a stream that this side asked for.
-    pub(super) fn add_local(&mut self, channel: ChannelId, options: StreamOptions) -> StreamId {
+    pub(crate) fn add_local(&mut self, channel: C, options: StreamOptions) -> StreamId {
         self.add(channel, StreamState::Opening(options))
     }
 
-    fn add(&mut self, channel: ChannelId, state: StreamState) -> StreamId {
+    fn add(&mut self, channel: C, state: StreamState) -> StreamId {
         let stream = StreamId(self.next);
         // Each stream costs the peer a round trip: four thousand million of them take years.
         self.next = self.next.wrapping_add(1);
@@ -84,9 +85,9 @@ impl Streams {
     }
 
     /// The engine opened `channel`; `remote_options` are its options if the peer asked for it.
-    pub(super) fn on_open(
+    pub(crate) fn on_open(
         &mut self,
-        channel: ChannelId,
+        channel: C,
         remote_options: impl FnOnce() -> Option<StreamOptions>,
     ) -> Opened {
         let Some(&stream) = self.by_channel.get(&channel) else {
@@ -112,10 +113,7 @@ impl Streams {
 
     /// The stream that a message on `channel` belongs to, with the news that it is open if this
     /// is the first sign of it: on an unordered stream a message may overtake the peer's consent.
-    pub(super) fn on_message(
-        &mut self,
-        channel: ChannelId,
-    ) -> Option<(StreamId, Option<LinkEvent>)> {
+    pub(crate) fn on_message(&mut self, channel: C) -> Option<(StreamId, Option<LinkEvent>)> {
         let stream = *self.by_channel.get(&channel)?;
         let opened = self.announce(stream);
         (!self.is_closing(stream)).then_some((stream, opened))
@@ -141,14 +139,14 @@ impl Streams {
     }
 
     /// The engine is done with `channel`.
-    pub(super) fn on_close(&mut self, channel: ChannelId) -> Option<LinkEvent> {
+    pub(crate) fn on_close(&mut self, channel: C) -> Option<LinkEvent> {
         let stream = self.by_channel.remove(&channel)?;
         self.streams.remove(&stream);
         Some(LinkEvent::StreamClosed { stream })
     }
 
     /// This side closes `stream`; its channel if there is something to close.
-    pub(super) fn close(&mut self, stream: StreamId) -> Option<ChannelId> {
+    pub(crate) fn close(&mut self, stream: StreamId) -> Option<C> {
         let entry = self.streams.get_mut(&stream)?;
         if entry.state == StreamState::Closing {
             return None;
@@ -158,30 +156,31 @@ impl Streams {
     }
 
     /// The channel to write messages of `stream` to.
-    pub(super) fn channel(&self, stream: StreamId) -> Result<ChannelId, TransportError> {
-        let writable = |entry: &&Stream| entry.state != StreamState::Closing;
+    pub(crate) fn channel(&self, stream: StreamId) -> Result<C, TransportError> {
+        let writable = |entry: &&Stream<C>| entry.state != StreamState::Closing;
         let entry = self.streams.get(&stream).filter(writable);
         Ok(entry.ok_or(TransportError::UnknownStream(stream))?.channel)
     }
 
     /// Every channel that may hold bytes back.
-    pub(super) fn channels(&self) -> impl Iterator<Item = ChannelId> {
+    #[cfg(feature = "str0m")]
+    pub(crate) fn channels(&self) -> impl Iterator<Item = C> {
         self.streams.values().map(|entry| entry.channel)
     }
 
     /// A message of `bytes` was refused: somebody waits.
-    pub(super) fn refuse(&mut self, bytes: usize) {
+    pub(crate) fn refuse(&mut self, bytes: usize) {
         let smallest = self.awaited_room.map_or(bytes, |room| room.min(bytes));
         self.awaited_room = Some(smallest);
     }
 
     /// The room that those who wait need at least.
-    pub(super) fn awaited_room(&self) -> Option<usize> {
+    pub(crate) fn awaited_room(&self) -> Option<usize> {
         self.awaited_room
     }
 
     /// Calls those who wait, if there are any.
-    pub(super) fn call_waiting(&mut self) -> Option<LinkEvent> {
+    pub(crate) fn call_waiting(&mut self) -> Option<LinkEvent> {
         self.awaited_room.take().map(|_| LinkEvent::Writable)
     }
 }

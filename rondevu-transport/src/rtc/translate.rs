@@ -2,25 +2,10 @@
 
 use std::time::Duration;
 
-use rondevu_core::{Instant, Reliability, StreamOptions};
+use rondevu_core::{Reliability, StreamOptions};
 use str0m::channel::{ChannelConfig, Reliability as RtcReliability};
 
 use crate::TransportError;
-
-/// The engine's clock: ours, counted from a point that the embedder read once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Epoch(pub(super) std::time::Instant);
-
-impl Epoch {
-    pub(super) fn to_std(self, at: Instant) -> std::time::Instant {
-        // Centuries after the epoch a clock may end; staying put is as good as anything there.
-        self.0.checked_add(at.since_origin()).unwrap_or(self.0)
-    }
-
-    pub(super) fn at_std(self, at: std::time::Instant) -> Instant {
-        Instant::from_origin(at.saturating_duration_since(self.0))
-    }
-}
 
 /// What the engine needs to open a stream with `options`.
 pub(super) fn channel_config(options: &StreamOptions) -> Result<ChannelConfig, TransportError> {

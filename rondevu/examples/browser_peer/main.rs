@@ -15,6 +15,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use rondevu::Engine;
+
 use crate::peer::Peer;
 
 #[tokio::main]
@@ -23,7 +25,7 @@ async fn main() -> Result<()> {
     let http = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
     let listener = tokio::net::TcpListener::bind(http).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let peer = Peer::new(&url, arguments.udp)?;
+    let peer = Peer::new(&url, arguments.udp, arguments.engine)?;
     let (site, reports) = site::router(peer.clone()).await?;
     let serving = tokio::spawn(async move {
         let app = site.into_make_service_with_connect_info::<SocketAddr>();
@@ -47,6 +49,8 @@ struct Arguments {
     udp: IpAddr,
     /// The browser that is to run the checks.
     check: Option<PathBuf>,
+    /// What carries the links of the program.
+    engine: Engine,
 }
 
 impl Arguments {
@@ -55,6 +59,7 @@ impl Arguments {
             port: 0,
             udp: Ipv4Addr::UNSPECIFIED.into(),
             check: None,
+            engine: Engine::default(),
         };
         while let Some(word) = words.next() {
             let mut value = || {
@@ -66,9 +71,19 @@ impl Arguments {
                 "--port" => parsed.port = value()?.parse().context("--port needs a number")?,
                 "--udp" => parsed.udp = value()?.parse().context("--udp needs an address")?,
                 "--check" => parsed.check = Some(value()?.into()),
-                _ => bail!("unknown argument {word}: use --port, --udp or --check"),
+                "--engine" => parsed.engine = engine(&value()?)?,
+                _ => bail!("unknown argument {word}: use --port, --udp, --engine or --check"),
             }
         }
         Ok(parsed)
+    }
+}
+
+fn engine(name: &str) -> Result<Engine> {
+    match name {
+        "str0m" => Ok(Engine::Str0m),
+        #[cfg(feature = "engine-composed")]
+        "composed" => Ok(Engine::Composed),
+        _ => bail!("there is no engine {name} in this build"),
     }
 }

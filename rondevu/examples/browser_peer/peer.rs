@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use rondevu::core::MessageKind;
 use rondevu::{
-    Cable, ChannelConfig, DurableChannel, DurableConnection, KeyPair, Rondevu, ServiceOptions,
+    Cable, ChannelConfig, DurableChannel, DurableConnection, Engine, KeyPair, Rondevu,
+    ServiceOptions,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -19,6 +20,7 @@ pub(crate) const SERVICE: &str = "com.example.echo@1.0.0";
 pub(crate) struct Peer {
     server: String,
     udp: IpAddr,
+    engine: Engine,
     seed: String,
     life: Arc<Mutex<Option<Life>>>,
 }
@@ -39,10 +41,11 @@ impl Drop for Life {
 }
 
 impl Peer {
-    pub(crate) fn new(server: &str, udp: IpAddr) -> Result<Self> {
+    pub(crate) fn new(server: &str, udp: IpAddr, engine: Engine) -> Result<Self> {
         Ok(Self {
             server: server.to_owned(),
             udp,
+            engine,
             seed: KeyPair::generate()?.seed_base64().to_string(),
             life: Arc::default(),
         })
@@ -53,6 +56,7 @@ impl Peer {
         let client = Rondevu::builder()
             .server(&self.server)
             .bind(SocketAddr::new(self.udp, 0))
+            .engine(self.engine)
             .key_pair(KeyPair::from_seed_base64(&self.seed)?)
             .cable(cable.clone())
             .build()?;

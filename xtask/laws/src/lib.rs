@@ -73,6 +73,11 @@ pub const TARGETS: &[Target] = &[
     },
     #[cfg(feature = "parsers")]
     Target {
+        name: "dcep",
+        run: parsers::dcep,
+    },
+    #[cfg(feature = "parsers")]
+    Target {
         name: "signaling_parsers",
         run: parsers::signaling_parsers,
     },

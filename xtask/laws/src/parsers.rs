@@ -28,6 +28,11 @@ pub(crate) fn transport_parsers(input: &[u8]) {
     }
 }
 
+/// The messages that open a data channel.
+pub(crate) fn dcep(input: &[u8]) {
+    rondevu_transport::fuzzing::dcep(input);
+}
+
 /// A router only names links that it knows, whatever they sent and whatever comes in.
 fn route(input: &[u8]) {
     let mut script = Script::new(input);

@@ -63,5 +63,5 @@ mod any_input_keeps_the_laws {
     );
 
     #[cfg(feature = "parsers")]
-    keeps_the_laws!(transport_parsers, signaling_parsers);
+    keeps_the_laws!(transport_parsers, dcep, signaling_parsers);
 }

@@ -87,8 +87,8 @@ const RUNTIME: &[&str] = &[
 /// What only the signaling and the facade have to do with.
 const WEB: &[&str] = &["async-trait", "axum", "hyper", "reqwest"];
 
-/// Only the transport knows the WebRTC engine; it takes minutes to build.
-const ENGINE: &[&str] = &["str0m"];
+/// Only the transport knows the WebRTC engines; they take minutes to build.
+const ENGINE: &[&str] = &["dimpl", "is", "rtc-sctp", "rtc-shared", "str0m"];
 
 /// The dependencies that `member` must not have. `manifest` is the text of its `Cargo.toml`.
 pub(crate) fn forbidden_dependencies(member: &Member, manifest: &str) -> Vec<Finding> {

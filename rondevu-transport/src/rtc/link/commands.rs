@@ -1,7 +1,8 @@
 //! What the embedder asks of a WebRTC link.
 
 use super::*;
-use crate::rtc::config::MESSAGE_BYTES_MAX;
+use crate::rtc::candidate::candidate_line;
+use crate::rtc::config::{MESSAGE_BYTES_MAX, UNNEGOTIATED_BYTES};
 
 impl Transport for RtcLink {
     fn accept_answer(
@@ -57,14 +58,9 @@ impl Transport for RtcLink {
         let Phase::Negotiated(negotiated) = &mut self.phase else {
             return Err(TransportError::NotExpected("a candidate before the answer"));
         };
-        let line = candidate.candidate.trim();
-        let line = line.strip_prefix("a=").unwrap_or(line);
-        if line.is_empty() {
+        let Some(line) = candidate_line(candidate)? else {
             return Ok(());
-        }
-        if line.len() > CANDIDATE_BYTES_MAX {
-            return Err(TransportError::Candidate("too long".into()));
-        }
+        };
         negotiated.add_candidate(line)?;
         self.turn(self.now);
         Ok(())
@@ -221,8 +217,3 @@ impl Transport for RtcLink {
         Some(self.negotiated()?.fingerprints)
     }
 }
-
-/// What RFC 8841 lets everybody send who has not been told otherwise.
-const UNNEGOTIATED_BYTES: usize = 64 * 1024;
-/// The longest candidate line in the wild has about 200 bytes.
-const CANDIDATE_BYTES_MAX: usize = 1024;

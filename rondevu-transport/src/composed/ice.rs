@@ -1,0 +1,168 @@
+//! The path to the peer: the agent of `is`, told the time and asked for news.
+
+use std::net::SocketAddr;
+
+use is::stun::{StunMessage, StunPacket};
+use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol};
+use tracing::debug;
+
+use crate::rtc::RtcConfig;
+use crate::rtc::candidate::{REMOTE_CANDIDATES_MAX, parse_candidate};
+use crate::rtc::remote_sdp::RemoteSdp;
+use crate::{Datagram, Received, TransportError};
+
+/// One side's search for a path.
+#[derive(Debug)]
+pub(super) struct Ice {
+    agent: IceAgent,
+    candidates_left: usize,
+}
+
+/// Both ends of the path that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+}
+
+/// What the search came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// From now on this path is used.
+    Chosen(Route),
+    /// There is none, or none any more.
+    Lost,
+}
+
+impl Ice {
+    pub(super) fn new(credentials: IceCreds, config: &RtcConfig) -> Self {
+        let mut agent = IceAgent::new(credentials);
+        agent.set_initial_stun_rto(config.first_probe_after);
+        agent.set_max_stun_rto(config.probe_interval_max);
+        agent.set_max_stun_retransmits(config.probes());
+        Self {
+            agent,
+            candidates_left: REMOTE_CANDIDATES_MAX,
+        }
+    }
+
+    /// Takes the local addresses; the candidate lines for the peer.
+    pub(super) fn add_local(&mut self, addresses: &[SocketAddr]) -> Vec<String> {
+        let usable = addresses
+            .iter()
+            .filter_map(|&address| Candidate::host(address, "udp").ok());
+        usable
+            .take(LOCAL_ADDRESSES_MAX)
+            .filter_map(|candidate| {
+                let added = self.agent.add_local_candidate(candidate)?;
+                Some(added.to_sdp_string())
+            })
+            .collect()
+    }
+
+    pub(super) fn ufrag(&self) -> &str {
+        &self.agent.local_credentials().ufrag
+    }
+
+    pub(super) fn credentials(&self) -> &IceCreds {
+        self.agent.local_credentials()
+    }
+
+    /// Begins to look for a path to the peer of `remote`.
+    pub(super) fn begin(&mut self, remote: &RemoteSdp, role: Role) {
+        // Whoever only answers checks leaves the choice to us (RFC 8445, section 6.1.1).
+        let controlling = role == Role::Offerer || remote.is_lite();
+        self.agent.set_controlling(controlling);
+        self.agent.set_remote_credentials(remote.credentials());
+        for line in &remote.candidates {
+            if let Err(error) = self.add_remote(line) {
+                debug!(%error, "candidate in a description ignored");
+            }
+        }
+    }
+
+    pub(super) fn add_remote(&mut self, line: &str) -> Result<(), TransportError> {
+        let Some(candidate) = parse_candidate(line)? else {
+            debug!("candidate of a kind that is not used ignored");
+            return Ok(());
+        };
+        match self.candidates_left.checked_sub(1) {
+            Some(left) => {
+                self.candidates_left = left;
+                self.agent.add_remote_candidate(candidate);
+            }
+            None => debug!("one candidate too many ignored"),
+        }
+        Ok(())
+    }
+
+    /// Whether a STUN message was made by somebody who knows the password.
+    pub(super) fn accepts(&self, datagram: Received<'_>) -> bool {
+        let message = StunMessage::parse(datagram.payload);
+        message.is_ok_and(|message| self.agent.accepts_message(&message))
+    }
+
+    pub(super) fn handle(&mut self, datagram: Received<'_>, now: std::time::Instant) {
+        let Ok(message) = StunMessage::parse(datagram.payload) else {
+            return;
+        };
+        let packet = StunPacket {
+            proto: Protocol::Udp,
+            source: datagram.source,
+            destination: datagram.destination,
+            message,
+        };
+        self.agent.handle_packet(now, packet);
+        self.agent.handle_timeout(now);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: std::time::Instant) {
+        self.agent.handle_timeout(now);
+    }
+
+    pub(super) fn poll_timeout(&mut self) -> Option<std::time::Instant> {
+        self.agent.poll_timeout()
+    }
+
+    pub(super) fn poll_transmit(&mut self) -> Option<Datagram> {
+        let transmit = self.agent.poll_transmit()?;
+        Some(Datagram {
+            source: transmit.source,
+            destination: transmit.destination,
+            payload: transmit.contents.into(),
+        })
+    }
+
+    pub(super) fn poll_news(&mut self) -> Option<News> {
+        loop {
+            match self.agent.poll_event()? {
+                IceAgentEvent::NominatedSend {
+                    source,
+                    destination,
+                    ..
+                } => {
+                    return Some(News::Chosen(Route {
+                        local: source,
+                        remote: destination,
+                    }));
+                }
+                IceAgentEvent::IceConnectionStateChange(state) if state.is_disconnected() => {
+                    return Some(News::Lost);
+                }
+                IceAgentEvent::IceConnectionStateChange(_)
+                | IceAgentEvent::IceRestart(_)
+                | IceAgentEvent::DiscoveredRecv { .. } => {}
+            }
+        }
+    }
+}
+
+/// Which description this side wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Offerer,
+    Answerer,
+}
+
+/// More addresses than that are of no use to a peer: each is tried with each of its own.
+const LOCAL_ADDRESSES_MAX: usize = 16;

@@ -1,0 +1,47 @@
+//! Which datagrams a link believes.
+
+use super::*;
+
+impl ComposedLink {
+    pub(super) fn on_stun(&mut self, datagram: Received<'_>) {
+        let Some(stun) = Stun::parse(datagram.payload) else {
+            return trace!(?datagram, "malformed STUN ignored");
+        };
+        let proven = self.sources.is_proven(datagram.source);
+        let accepted = proven || self.ice.accepts(datagram);
+        if !accepted || !self.sources.admit(datagram.source) {
+            return debug!(?datagram, "STUN of a stranger ignored");
+        }
+        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address())
+            && !self.sources.admit_mapped(mapped)
+        {
+            return debug!(
+                ?datagram,
+                "peer claims too many addresses, response ignored"
+            );
+        }
+        if stun.class() == Class::Success
+            && let Some(round_trip) = self.idleness.on_answer(self.now)
+        {
+            self.flight.on_round_trip(round_trip);
+        }
+        if let Phase::Offering { early_checks } = &mut self.phase {
+            *early_checks = (*early_checks + 1).min(EARLY_CHECKS_MAX);
+        }
+        if !matches!(self.phase, Phase::Ended) {
+            self.ice
+                .handle(datagram, self.shared.epoch.to_std(self.now));
+        }
+    }
+
+    pub(super) fn on_dtls(&mut self, datagram: Received<'_>) {
+        if !self.sources.is_proven(datagram.source) || self.negotiated().is_none() {
+            return debug!(?datagram, "DTLS of a stranger ignored");
+        }
+        if self.route.is_none() {
+            let held = self.sources.hold(datagram);
+            return debug!(?datagram, held, "DTLS before there is a path");
+        }
+        self.feed_dtls(datagram.payload);
+    }
+}

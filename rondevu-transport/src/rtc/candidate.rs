@@ -1,0 +1,39 @@
+//! The addresses of a peer, as descriptions and signaling name them.
+
+use is::Candidate;
+use rondevu_core::IceCandidate;
+
+use crate::TransportError;
+
+/// The line of a candidate that came through signaling; `None` if it marks the end.
+pub(crate) fn candidate_line(candidate: &IceCandidate) -> Result<Option<&str>, TransportError> {
+    let line = candidate.candidate.trim();
+    let line = line.strip_prefix("a=").unwrap_or(line);
+    if line.len() > CANDIDATE_BYTES_MAX {
+        return Err(TransportError::Candidate("too long".into()));
+    }
+    Ok((!line.is_empty()).then_some(line))
+}
+
+/// Reads a candidate line; `None` if it is of a kind that is not used.
+pub(crate) fn parse_candidate(line: &str) -> Result<Option<Candidate>, TransportError> {
+    if is_unusable(line) {
+        return Ok(None);
+    }
+    Candidate::from_sdp_string(line)
+        .map(Some)
+        .map_err(|error| TransportError::Candidate(error.to_string()))
+}
+
+/// Whether a candidate is of a kind that is well-formed but not used: TCP, or an mDNS name.
+fn is_unusable(line: &str) -> bool {
+    let mut words = line.split(' ').skip(2);
+    let tcp = words.next().is_some_and(|w| !w.eq_ignore_ascii_case("udp"));
+    let name = words.nth(1).is_some_and(|w| w.ends_with(".local"));
+    tcp || name
+}
+
+/// A peer's description may name 32; as many again may trickle in.
+pub(crate) const REMOTE_CANDIDATES_MAX: usize = 64;
+/// The longest candidate line in the wild has about 200 bytes.
+const CANDIDATE_BYTES_MAX: usize = 1024;
