@@ -135,7 +135,7 @@ impl Inbox {
         self.take(seq, cost, now)
     }
 
-    /// Fragments that will never come.
+    /// Fragments that will never come. Whether that is news.
     ///
     /// # Errors
     ///
@@ -146,12 +146,12 @@ impl Inbox {
         to: Seq,
         messages: u64,
         now: Instant,
-    ) -> Result<(), InboxViolation> {
+    ) -> Result<bool, InboxViolation> {
         if to <= from {
             return Err(InboxViolation::OutOfPlace);
         }
         if !self.expects(from)? {
-            return Ok(());
+            return Ok(false);
         }
         let count = to.distance_from(from);
         self.check_credit(fragment_cost(0).saturating_mul(count))?;
@@ -165,7 +165,7 @@ impl Inbox {
         }
         self.ready
             .push(Delivery::Lost { messages }, fragment_cost(0));
-        Ok(())
+        Ok(true)
     }
 
     /// The sender is done at `at`.

@@ -28,6 +28,8 @@ mod reconnector;
 mod seq;
 mod service_name;
 mod state;
+#[cfg(test)]
+mod state_table;
 mod username;
 
 pub use backoff::BackoffPolicy;

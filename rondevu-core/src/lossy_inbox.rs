@@ -77,18 +77,19 @@ impl LossyInbox {
     /// # Errors
     ///
     /// [`InboxViolation`] if it covers nothing; the link should end.
-    pub fn on_skip(&mut self, from: Seq, to: Seq, messages: u64) -> Result<(), InboxViolation> {
+    pub fn on_skip(&mut self, from: Seq, to: Seq, messages: u64) -> Result<bool, InboxViolation> {
         if to <= from {
             return Err(InboxViolation::OutOfPlace);
         }
-        if self.enter(from) {
+        let is_news = self.enter(from);
+        if is_news {
             self.received = self
                 .received
                 .saturating_add(to.distance_from(from.advance(1)));
             self.next = self.next.max(to);
             self.deliver(Delivery::Lost { messages }, fragment_cost(0));
         }
-        Ok(())
+        Ok(is_news)
     }
 
     /// A message came in as it is, from a peer that does not number.

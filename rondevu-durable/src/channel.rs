@@ -69,6 +69,8 @@ enum FinAck {
     NotOwed,
     /// As soon as everything before the end has come.
     Owed,
+    /// The link was lost before the answer left: the peer will tell its end again.
+    AskedAgain,
 }
 
 /// Whether the peer has shown that it knows the channel: by creating it, by naming it in a greeting or
@@ -307,7 +309,10 @@ impl ChannelMachine {
     /// The link is gone.
     pub(crate) fn on_detach(&mut self) {
         self.stream = Stream::Detached;
-        self.fin_ack = FinAck::NotOwed;
+        // Who has nothing else to wait for would close now and leave the peer without an answer.
+        if self.fin_ack == FinAck::Owed {
+            self.fin_ack = FinAck::AskedAgain;
+        }
     }
 
     /// The stream is open on the present link.
@@ -367,9 +372,8 @@ impl ChannelMachine {
                 self.receiving.on_data(seq, part, kind, payload, now)?;
             }
             ChannelFrame::Skip { from, to, messages } => {
-                let known = self.receiving.len();
-                self.receiving.on_skip(from, to, messages, now)?;
-                if self.receiving.len() > known {
+                // Also if nobody takes what comes in: the messages did not come in.
+                if self.receiving.on_skip(from, to, messages, now)? {
                     self.events.push_back(ChannelEvent::Lost { messages });
                 }
             }
@@ -424,6 +428,7 @@ impl ChannelMachine {
     /// The peer has lost its memory: the channel begins anew in a new session.
     pub(crate) fn on_session_reset(&mut self) -> Unconfirmed {
         self.on_detach();
+        self.fin_ack = FinAck::NotOwed;
         self.fame = Fame::Doubtful;
         self.receiving.reset();
         if self.sending == Sending::Finished {
@@ -708,3 +713,6 @@ fn unshare(payload: Bytes, whole: usize) -> Bytes {
         false => payload,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,9 @@
 //! (`handle_*`), does what it asks for (`poll_*`), and calls [`ConnectionMachine::handle_timeout`]
 //! when [`ConnectionMachine::poll_timeout`] says so.
 
+#[cfg(test)]
+extern crate alloc;
+
 mod channel;
 mod config;
 mod connection;
@@ -14,6 +17,9 @@ mod service;
 mod session_table;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(test)]
+#[path = "../../rondevu-core/src/state_table.rs"]
+mod state_table;
 mod trickle;
 
 pub use channel::{ChannelEvent, ChannelMachine};

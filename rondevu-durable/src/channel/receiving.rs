@@ -64,7 +64,7 @@ impl Receiving {
         to: Seq,
         messages: u64,
         now: Instant,
-    ) -> Result<(), InboxViolation> {
+    ) -> Result<bool, InboxViolation> {
         match self {
             Self::Reliable(inbox) => inbox.on_skip(from, to, messages, now),
             Self::Lossy(inbox) => inbox.on_skip(from, to, messages),

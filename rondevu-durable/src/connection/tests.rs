@@ -5,6 +5,7 @@ mod ladder;
 mod pair;
 mod plain;
 mod proofs;
+mod tables;
 
 use std::string::String;
 use std::vec::Vec;

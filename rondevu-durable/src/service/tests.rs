@@ -1,5 +1,7 @@
 //! A service against servers that work, fail, forget and come back, in virtual time.
 
+mod table;
+
 use super::*;
 
 const TTL: Duration = Duration::from_secs(60);
