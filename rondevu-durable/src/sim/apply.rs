@@ -471,7 +471,7 @@ impl<F: Fabric> World<F> {
     }
 
     /// The whole machine in words, without the count of late facts.
-    fn portrait(&self, uid: Uid) -> String {
+    pub(super) fn portrait(&self, uid: Uid) -> String {
         let Some(conn) = self.conns.get(&uid) else {
             return String::new();
         };

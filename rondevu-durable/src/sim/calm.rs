@@ -35,11 +35,14 @@ impl<F: Fabric> World<F> {
         }
         note!(self, "calm is complete after {:?}", self.now - begin);
         self.settle_attempts()?;
-        self.stay_calm()
+        self.stay_calm()?;
+        self.invite_strangers();
+        Ok(())
     }
 
     fn heal_all(&mut self) -> Result<(), Broken> {
         self.busy = false;
+        self.send_strangers_away();
         self.fabric.heal(self.now);
         let nodes: Vec<_> = self.asleep.keys().copied().collect();
         for node in nodes {
@@ -305,7 +308,9 @@ impl<F: Fabric> World<F> {
             self.take_all(*uid)?;
         }
         for uid in uids {
-            self.audit_sender(uid)?;
+            if self.conns[&uid].stranger.is_none() {
+                self.audit_sender(uid)?;
+            }
         }
         Ok(())
     }
@@ -335,9 +340,7 @@ impl<F: Fabric> World<F> {
             let is_lossy = self.is_lossy(uid, session, channel);
             let standing = Standing {
                 unconfirmed,
-                gaps_are_told: !is_lossy
-                    && !self.throws_away(uid, session, channel)
-                    && self.gaps_are_told(uid, session, channel, unconfirmed),
+                gaps_are_told: !is_lossy && self.gaps_are_told(uid, session, channel, unconfirmed),
                 is_discarding: self.is_discarding(uid, session, channel),
                 is_lossy,
             };
@@ -357,15 +360,6 @@ impl<F: Fabric> World<F> {
         sides.into_iter().flatten().any(|uid| {
             let conn = self.conns.get(&uid).or_else(|| self.graves.get(&uid));
             conn.is_some_and(|conn| conn.lossy.contains(&name(channel, session)))
-        })
-    }
-
-    /// Whether the receiver has thrown away what came in.
-    fn throws_away(&self, uid: Uid, session: rondevu_core::SessionId, channel: ChannelId) -> bool {
-        let peer = self.ledger.peer(uid, session);
-        let conn = peer.and_then(|peer| self.conns.get(&peer).or_else(|| self.graves.get(&peer)));
-        conn.is_some_and(|conn| {
-            conn.is_closing || conn.discarding.contains(&name(channel, session))
         })
     }
 

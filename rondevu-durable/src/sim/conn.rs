@@ -10,6 +10,7 @@ use rondevu_core::{
 
 use super::fabric::{EndId, Node};
 use super::ledger::{Name, name};
+use super::stranger::Acquaintance;
 use crate::{ConnectionClosed, ConnectionMachine};
 
 /// A machine with what its driver and its application would know.
@@ -52,6 +53,8 @@ pub(super) struct Conn {
     pub(super) up_generation: Option<Generation>,
     /// How many links have carried the session, all sessions together.
     pub(super) attaches: u64,
+    /// Set where the peer is a stranger.
+    pub(super) stranger: Option<Acquaintance>,
 }
 
 /// How the application takes what comes in.
@@ -125,6 +128,7 @@ impl Conn {
             up_since: None,
             up_generation: None,
             attaches: 0,
+            stranger: None,
         }
     }
 

@@ -274,6 +274,12 @@ const SHEETS: [(Table, Sheet); 15] = [
                 "lossy, unordered",
                 "session proved",
                 "answer before the word that its offer stands",
+                "plain message",
+                "plain message sent back",
+                "plain peer refused",
+                "message of a hostile peer",
+                "hostile peer found out",
+                "hello for a session of somebody else",
             ],
             columns: &["times"],
         },
@@ -298,6 +304,12 @@ pub(super) enum Situation {
     ChannelOf(Kind),
     Proved,
     EarlyAnswer,
+    PlainMessage,
+    PlainEcho,
+    PlainRefused,
+    HostileMessage,
+    HarmFoundOut,
+    StolenSession,
 }
 
 /// Counts by table, row and column.
@@ -359,6 +371,12 @@ impl Coverage {
             Situation::ChannelOf(kind) => 17 + kind as usize,
             Situation::Proved => 21,
             Situation::EarlyAnswer => 22,
+            Situation::PlainMessage => 23,
+            Situation::PlainEcho => 24,
+            Situation::PlainRefused => 25,
+            Situation::HostileMessage => 26,
+            Situation::HarmFoundOut => 27,
+            Situation::StolenSession => 28,
         };
         self.count(Table::Situations, row, 0);
     }

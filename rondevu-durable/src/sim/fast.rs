@@ -428,7 +428,7 @@ impl Fabric for FastFabric {
             latency: Duration::from_millis(setup.latency_ms.into()),
             jitter: Duration::from_millis(setup.jitter_ms.into()),
             ends: Vec::new(),
-            paths: vec![Path::default(); setup.dialers as usize],
+            paths: vec![Path::default(); setup.paths() as usize],
             flights: BinaryHeap::new(),
             number: 0,
             asleep: BTreeMap::new(),

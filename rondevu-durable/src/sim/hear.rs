@@ -128,6 +128,10 @@ impl<F: Fabric> World<F> {
                 self.on_session_reset(uid, unconfirmed, closing)?;
                 5
             }
+            ConnectionEvent::ProtocolViolation(_) if conn.stranger.is_some() => {
+                self.coverage.situation(Situation::HarmFoundOut);
+                return Ok(());
+            }
             ConnectionEvent::ProtocolViolation(violation) => {
                 let how = format!("c{uid}: {violation}");
                 return broken("correct peers break no rule", how);
@@ -363,6 +367,9 @@ impl<F: Fabric> World<F> {
         let Some(conn) = self.conns.get_mut(&uid) else {
             return Ok(());
         };
+        if conn.stranger.is_some() {
+            return self.take_from_stranger(uid, channel);
+        }
         let (side, session, wire) = (conn.side(), conn.session, conn.wire(channel));
         for _ in 0..max {
             let Some(machine) = conn.machine.channel_mut(channel) else {

@@ -15,10 +15,11 @@ use super::coverage::{Situation, Table};
 use super::drive::deadline_row;
 use super::fabric::{Description, EndId, Fabric, Node, Write};
 use super::signaling::{Asker, Refusal, Request, Response};
+use super::stranger::Acquaintance;
 use super::world::{Broken, Owner, Uid, World, broken, note};
 use crate::{
-    Arrival, Caller, ConnectionMachine, OfferKey, PollEnd, Presence, Reception, ServiceAction,
-    ServiceEvent, ServiceMachine, ServiceRetry, SessionTable,
+    Arrival, Caller, ConnectionMachine, Durability, OfferKey, PollEnd, Presence, Reception,
+    RequiredProof, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry, SessionTable,
 };
 
 /// The service in its present life.
@@ -356,6 +357,10 @@ impl<F: Fabric> World<F> {
             self.fabric.close(end, now);
             return Some(key);
         }
+        if let Some(stranger) = self.stranger_at(answer) {
+            self.callers.insert(end, stranger);
+        }
+        let host = self.host.as_mut()?;
         host.greetings.insert(
             end,
             Greeting {
@@ -388,12 +393,13 @@ impl<F: Fabric> World<F> {
         let control = greeting.control;
         match greeting.reception.handle_link_event(event) {
             Some(Caller::Session { info, hello }) => return self.admit(end, control, info, hello),
-            Some(Caller::Plain { event, .. }) => {
-                return broken(
-                    "correct peers break no rule",
-                    format!("no greeting: {event:?}"),
-                );
-            }
+            Some(Caller::Plain { info, event }) => match self.callers.get(&end).copied() {
+                Some(stranger) => return self.admit_plain(stranger, end, control, info, event),
+                None => {
+                    let how = format!("no greeting: {event:?}");
+                    return broken("correct peers break no rule", how);
+                }
+            },
             None if greeting.reception.is_over() => self.end_greeting(end),
             None => {}
         }
@@ -435,6 +441,16 @@ impl<F: Fabric> World<F> {
         };
         let has_room = host.table.has_room();
         let known = host.sessions.get(&session).copied();
+        let stranger = self.callers.get(&end).copied();
+        if let (Some(stranger), Some(uid)) = (stranger, known) {
+            let owner = self.conns.get(&uid).and_then(|conn| conn.stranger);
+            let is_own = owner.is_some_and(|owner| owner.stranger == stranger);
+            if !is_own {
+                return self.refuse_thief(uid, end, arrival, hello);
+            }
+        }
+        // It has learnt the id of a session that has ended meanwhile.
+        let is_stolen = stranger.is_some() && self.is_of_dialer(session);
         let outcome = match known.and_then(|uid| Some((uid, self.conns.get_mut(&uid)?))) {
             Some((uid, conn)) => {
                 let before = conn.machine.generation();
@@ -448,7 +464,8 @@ impl<F: Fabric> World<F> {
             None if self.busy || !has_room => Err(RejectReason::Busy {
                 retry_after_ms: 1000,
             }),
-            None => self.begin_session(arrival, hello.clone()),
+            None if is_stolen => Err(RejectReason::NotAuthorised),
+            None => self.begin_session(arrival, hello.clone(), stranger),
         };
         match outcome {
             Ok(uid) => {
@@ -470,13 +487,23 @@ impl<F: Fabric> World<F> {
         }
     }
 
-    fn begin_session(&mut self, arrival: Arrival, hello: Hello) -> Result<Uid, RejectReason> {
+    fn begin_session(
+        &mut self,
+        arrival: Arrival,
+        hello: Hello,
+        stranger: Option<usize>,
+    ) -> Result<Uid, RejectReason> {
         let session = hello.session;
         let seeds = self.seeds();
         let (config, trust) = (self.setup.acceptor.clone(), self.setup.trust_of_service());
         let machine = ConnectionMachine::acceptor(config, trust, arrival, hello, seeds, self.now)?;
-        let dialer = self.dialer_of(session);
-        let uid = self.add_conn(Conn::new(Node::Service, dialer, machine));
+        let dialer = match stranger {
+            Some(stranger) => self.path_of_stranger(stranger),
+            None => self.dialer_of(session),
+        };
+        let mut conn = Conn::new(Node::Service, dialer, machine);
+        conn.stranger = stranger.map(Acquaintance::of);
+        let uid = self.add_conn(conn);
         self.ledger.begin_acceptor(uid, session);
         if let Some(host) = &mut self.host {
             host.sessions.insert(session, uid);
@@ -484,6 +511,75 @@ impl<F: Fabric> World<F> {
         }
         note!(self, "c{uid} begins {session:?} of dialer {dialer}");
         Ok(uid)
+    }
+
+    /// A peer without the session protocol is there.
+    fn admit_plain(
+        &mut self,
+        stranger: usize,
+        end: EndId,
+        control: StreamId,
+        info: LinkInfo,
+        event: LinkEvent,
+    ) -> Result<(), Broken> {
+        let seeds = self.seeds();
+        let Some(host) = &mut self.host else {
+            return Ok(());
+        };
+        let link = LinkId(host.next_link);
+        host.next_link += 1;
+        let (config, trust) = (self.setup.acceptor.clone(), self.setup.trust_of_service());
+        let wants_key = trust.peer != RequiredProof::Nothing;
+        let machine =
+            ConnectionMachine::plain_acceptor(config, trust, link, control, info, seeds, self.now);
+        let Some(machine) = machine else {
+            self.coverage.situation(Situation::PlainRefused);
+            self.end_greeting(end);
+            return Ok(());
+        };
+        if wants_key {
+            let how = "a peer that proved nothing is let in where keys are required";
+            return broken("plain peers", how);
+        }
+        host.greetings.remove(&end);
+        let path = self.path_of_stranger(stranger);
+        let mut conn = Conn::new(Node::Service, path, machine);
+        conn.stranger = Some(Acquaintance::of(stranger));
+        conn.past.insert(link);
+        conn.links.push(Link::new(link, end));
+        let uid = self.add_conn(conn);
+        note!(self, "c{uid} begins for stranger {stranger}");
+        self.note_end(end, Owner::Conn(uid));
+        self.turn(uid)?;
+        self.on_link_event(uid, end, event)
+    }
+
+    /// A stranger says hello for a session that is not its own: that must be refused and change nothing.
+    fn refuse_thief(
+        &mut self,
+        uid: Uid,
+        end: EndId,
+        arrival: Arrival,
+        hello: Hello,
+    ) -> Result<(), Broken> {
+        let now = self.now;
+        let before = self.portrait(uid);
+        let Some(conn) = self.conns.get_mut(&uid) else {
+            return Ok(());
+        };
+        let outcome = conn.machine.handle_hello(arrival, hello, now);
+        if outcome.is_ok() || before != self.portrait(uid) {
+            let how = format!("a stranger takes the session of c{uid}: {outcome:?}");
+            return broken("nobody takes a session over", how);
+        }
+        self.refuse(end, RejectReason::NotAuthorised);
+        Ok(())
+    }
+
+    fn is_of_dialer(&self, session: SessionId) -> bool {
+        let conns = self.conns.values().chain(self.graves.values());
+        let mut dialers = conns.filter(|conn| conn.is_dialer());
+        dialers.any(|conn| conn.machine.session() == session || conn.session == session)
     }
 
     fn dialer_of(&self, session: SessionId) -> u8 {
@@ -523,7 +619,8 @@ impl<F: Fabric> World<F> {
         let (Some(conn), Some(host)) = (self.conns.get(&uid), &mut self.host) else {
             return Ok(());
         };
-        if conn.is_dialer() {
+        let is_plain = conn.machine.durability() == Some(Durability::Plain);
+        if conn.is_dialer() || is_plain {
             return Ok(());
         }
         let session = conn.machine.session();

@@ -95,6 +95,11 @@ pub struct Bag {
     pub facts: u64,
     /// What was exercised.
     pub coverage: Coverage,
+    /// How many seeds were run twice.
+    pub repeated: u64,
+    /// In how many of them something else happened the second time. Where the fabric is repeatable,
+    /// that breaks a law.
+    pub differed: u64,
     /// The first seed that broke a law.
     pub failed: Option<(u64, Broken)>,
 }
@@ -105,6 +110,8 @@ impl Bag {
         self.seeds += other.seeds;
         self.facts += other.facts;
         self.coverage.add(&other.coverage);
+        self.repeated += other.repeated;
+        self.differed += other.differed;
         let mut failed: Vec<_> = self.failed.take().into_iter().chain(other.failed).collect();
         failed.sort_by_key(|(seed, _)| *seed);
         self.failed = failed.into_iter().next();
@@ -123,9 +130,12 @@ pub fn hunt<F: Fabric>(hunt: &Hunt, thread: u64, mut goes_on: impl FnMut() -> bo
         bag.facts += run.facts;
         bag.coverage.add(&run.coverage);
         let mut broken = run.broken;
-        if broken.is_none() && F::IS_REPEATABLE && seed.is_multiple_of(AGAIN_EVERY) {
+        if broken.is_none() && seed.is_multiple_of(AGAIN_EVERY) {
             let digest = run_seed::<F>(seed).digest;
-            broken = (digest != run.digest).then(|| Broken {
+            let differs = digest != run.digest;
+            bag.repeated += 1;
+            bag.differed += u64::from(differs);
+            broken = (differs && F::IS_REPEATABLE).then(|| Broken {
                 law: "the same seed does the same",
                 how: format!("{digest:x} instead of {:x}", run.digest),
             });
@@ -146,7 +156,12 @@ pub fn explain<F: Fabric>(seed: u64) -> String {
     let Some(broken) = full.broken else {
         return format!("{}\nseed {seed} breaks no law\n", full.log.join("\n"));
     };
-    let short = shrink::<F>(&setup, &ops, broken.law, SHRINK_RUNS_MAX);
+    let runs_max = match F::IS_REPEATABLE {
+        true => SHRINK_RUNS_MAX,
+        // Those are slow too.
+        false => SHRINK_RUNS_MAX / 10,
+    };
+    let short = shrink::<F>(&setup, &ops, broken.law, runs_max);
     let run = run_logged::<F>(&setup, &short);
     let again = run.broken.unwrap_or(broken);
     format!(

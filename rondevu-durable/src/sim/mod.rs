@@ -32,6 +32,7 @@ mod proof;
 mod run;
 mod setup;
 mod signaling;
+mod stranger;
 mod world;
 
 pub use coverage::Coverage;
@@ -43,4 +44,5 @@ pub use hunt::{Bag, Hunt, Tables, explain, hunt};
 pub use op::{At, Kind, Op, Process, Server, Size};
 pub use run::{Run, check, run, run_logged, run_seed, shrink, test_source};
 pub use setup::{Proofs, Setup};
+pub use stranger::Manners;
 pub use world::Broken;

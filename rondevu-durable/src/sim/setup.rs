@@ -6,6 +6,7 @@ use core::time::Duration;
 use rondevu_core::{BackoffPolicy, Identity, LivenessConfig, Overflow, QueueLimits};
 
 use super::proof::ToyKey;
+use super::stranger::Manners;
 
 use crate::{
     ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, PlainPeers, RequiredProof,
@@ -35,6 +36,8 @@ pub struct Setup {
     pub sessions: SessionLimits,
     /// Who proves a key.
     pub proofs: Proofs,
+    /// Who else calls the service.
+    pub strangers: Vec<Manners>,
 }
 
 /// Who proves a key.
@@ -59,7 +62,12 @@ impl Setup {
             dialers: [1, 1, 2, 2, 3][draw.usize(..5)],
             latency_ms: [1, 5, 20, 60, 120][draw.usize(..5)],
             jitter_ms: [0, 2, 10, 40][draw.usize(..4)],
-            dialer: shared.connection(draw),
+            // All dialers of the service speak the session protocol, and so does the service. One that
+            // accepts others too takes a link whose first stream is late for one of those.
+            dialer: ConnectionConfig {
+                plain_peers: PlainPeers::Refuse,
+                ..shared.connection(draw)
+            },
             acceptor: shared.connection(draw),
             service: ServiceConfig {
                 pool_size: draw.usize(1..=3),
@@ -79,7 +87,13 @@ impl Setup {
                 ..SessionLimits::default()
             },
             proofs: [Proofs::None, Proofs::Service, Proofs::Everybody][draw.usize(..3)],
+            strangers: strangers(seed),
         }
+    }
+
+    /// How many paths lead to the service: those of dialers, then those of strangers.
+    pub fn paths(&self) -> u8 {
+        self.dialers + self.strangers.len() as u8
     }
 
     /// Who a dialer is, and whom it talks to.
@@ -117,6 +131,13 @@ impl Setup {
             ..self.dialer.incoming_channel.queue
         }
     }
+}
+
+/// Each kind is there in one of four worlds.
+fn strangers(seed: u64) -> Vec<Manners> {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0x57_4a6e);
+    let all = [Manners::Plain, Manners::Hostile].into_iter();
+    all.filter(|_| rng.u8(..4) == 0).collect()
 }
 
 /// What both sides of a world have in common.
@@ -159,7 +180,7 @@ impl Shared {
             message_bytes_max: self.message_bytes_max,
             fragment_bytes,
             channels_max: [3, 128][rng.usize(..2)],
-            plain_peers: PlainPeers::Refuse,
+            plain_peers: PlainPeers::Accept,
             session_loss: [SessionLoss::Resend, SessionLoss::Resend, SessionLoss::Drop]
                 [rng.usize(..3)],
             first_attempt: [

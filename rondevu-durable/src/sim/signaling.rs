@@ -16,6 +16,8 @@ pub(super) enum Asker {
     Service { life: u32 },
     /// An attempt of a dialer's connection.
     Attempt { conn: u32, link: LinkId },
+    /// A stranger, by the number of its path.
+    Stranger { number: u8 },
 }
 
 /// What is asked for.
@@ -254,7 +256,7 @@ impl Signaling {
         }
         let life = match asker {
             Asker::Service { life } => life,
-            Asker::Attempt { .. } => 0,
+            Asker::Attempt { .. } | Asker::Stranger { .. } => 0,
         };
         let is_published = self.published.is_some_and(|(_, until)| until > now);
         match request.clone() {

@@ -15,6 +15,7 @@ use super::frames;
 use super::host::Host;
 use super::ledger::Ledger;
 use super::signaling::{Asker, Signaling};
+use super::stranger::Stranger;
 use crate::{ConnectionMachine, Seeds};
 
 /// Names a machine; never used twice.
@@ -49,6 +50,8 @@ pub(super) enum Owner {
     Offer,
     Greeting,
     Conn(Uid),
+    /// By its place among them.
+    Stranger(usize),
 }
 
 /// What is known of an end.
@@ -77,6 +80,9 @@ pub(super) struct World<F> {
     pub(super) graves: BTreeMap<Uid, Conn>,
     /// The present connection of each dialer.
     pub(super) dialers: Vec<Option<Uid>>,
+    pub(super) strangers: Vec<Stranger>,
+    /// The links of the service whose other end is a stranger's.
+    pub(super) callers: BTreeMap<EndId, usize>,
     pub(super) ends: BTreeMap<EndId, EndNotes>,
     pub(super) hellos: BTreeMap<SessionId, Hello>,
     pub(super) ledger: Ledger,
@@ -108,6 +114,9 @@ pub(super) use note;
 impl<F: Fabric> World<F> {
     pub(super) fn new(setup: &Setup) -> Self {
         let latency = Duration::from_millis(u64::from(setup.latency_ms.max(2)));
+        let strangers = (setup.dialers..).zip(&setup.strangers);
+        let strangers =
+            strangers.map(|(number, manners)| Stranger::new(*manners, number, setup.seed));
         Self {
             fabric: F::new(setup),
             signaling: Signaling::new(setup.seed, latency, setup.ttl),
@@ -118,6 +127,8 @@ impl<F: Fabric> World<F> {
             conns: BTreeMap::new(),
             graves: BTreeMap::new(),
             dialers: vec![None; setup.dialers as usize],
+            strangers: strangers.collect(),
+            callers: BTreeMap::new(),
             ends: BTreeMap::new(),
             hellos: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -227,7 +238,12 @@ impl<F: Fabric> World<F> {
             self.asleep.values().min().copied(),
         ];
         let conns = conns.filter_map(|conn| conn.due);
-        once.into_iter().flatten().chain(conns).min()
+        let strangers = self.strangers.iter().filter_map(Stranger::due);
+        once.into_iter()
+            .flatten()
+            .chain(conns)
+            .chain(strangers)
+            .min()
     }
 
     fn do_what_is_due(&mut self) -> Result<(), Broken> {
@@ -240,6 +256,7 @@ impl<F: Fabric> World<F> {
             self.on_fabric_event(end, event)?;
         }
         self.note_losses();
+        self.run_strangers();
         self.run_host()?;
         let due = |conn: &Conn| conn.due.is_some_and(|at| at <= now);
         let uids: Vec<Uid> = self
@@ -278,6 +295,7 @@ impl<F: Fabric> World<F> {
         let node = match asker {
             Asker::Service { .. } => Some(Node::Service),
             Asker::Attempt { conn, .. } => self.conns.get(&conn).map(|conn| conn.node),
+            Asker::Stranger { .. } => None,
         };
         if let Some(until) = node.and_then(|node| self.asleep.get(&node)) {
             self.signaling.put_back(asker, response, *until);
@@ -290,6 +308,10 @@ impl<F: Fabric> World<F> {
         match asker {
             Asker::Service { life } => self.on_service_response(life, response),
             Asker::Attempt { conn, link } => self.on_attempt_response(conn, link, response),
+            Asker::Stranger { number } => {
+                self.on_stranger_response(number, response);
+                Ok(())
+            }
         }
     }
 
@@ -317,6 +339,7 @@ impl<F: Fabric> World<F> {
             Owner::Nobody | Owner::Offer => Ok(()),
             Owner::Greeting => self.on_greeting_event(end, event),
             Owner::Conn(uid) => self.on_link_event(uid, end, event),
+            Owner::Stranger(index) => self.on_stranger_event(index, end, event),
         }
     }
 
@@ -366,6 +389,9 @@ impl<F: Fabric> World<F> {
 
     /// Counts the frames of a message.
     fn tap(&mut self, end: EndId, event: &LinkEvent) {
+        if self.callers.contains_key(&end) {
+            return;
+        }
         let Some(notes) = self.ends.get_mut(&end) else {
             return;
         };
@@ -375,6 +401,7 @@ impl<F: Fabric> World<F> {
                 link.is_none() || (link != conn.machine.live_link() && !conn.is_dialer())
             }),
             Owner::Greeting => false,
+            Owner::Stranger(_) => return,
             Owner::Nobody | Owner::Offer => true,
         };
         if matches!(event, LinkEvent::Closed { .. })
