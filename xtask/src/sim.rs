@@ -11,6 +11,9 @@ use crate::process::Invocation;
 /// What to simulate.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Simulation {
+    /// What carries the links.
+    #[arg(long, value_enum, default_value = "fast")]
+    fabric: Fabric,
     /// How many worlds; without this and `--replay` as many as fit into a minute.
     #[arg(long)]
     seeds: Option<u64>,
@@ -27,11 +30,20 @@ pub(crate) struct Simulation {
     #[arg(long)]
     seconds: Option<u64>,
     /// Plant bugs, one after another, and show that each is found.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fabric")]
     mutants: bool,
     /// Only the bugs whose name contains this; may be given several times.
     #[arg(long, requires = "mutants")]
     only: Vec<String>,
+}
+
+/// What carries the links of a simulated world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Fabric {
+    /// Memory: the machines alone.
+    Fast,
+    /// The WebRTC engine, over an emulated network of datagrams.
+    Str0m,
 }
 
 /// Does what the command line says.
@@ -58,34 +70,55 @@ pub(crate) fn run(simulation: &Simulation) -> Result<Outcome> {
     let bounded = simulation.seeds.is_some() || simulation.replay.is_some();
     let seconds = simulation.seconds.or((!bounded).then_some(BOUNDED_SECONDS));
     arguments.extend(seconds.map(|seconds| format!("--seconds={seconds}")));
-    simulator().args(arguments).run()?;
+    simulator(simulation.fabric)?.args(arguments).run()?;
     Ok(Outcome::Done)
 }
 
-/// A bounded part of everything, for every change: seeds, and some planted bugs.
+/// A bounded part of everything, for every change: seeds over both fabrics, and some planted bugs.
 pub(crate) fn run_bounded() -> Result<Outcome> {
-    let arguments = [
-        format!("--seeds={BOUNDED_SEEDS}"),
-        format!("--seconds={BOUNDED_SECONDS}"),
-        "--threads=2".to_owned(),
-    ];
-    simulator().args(arguments).run()?;
+    let bounded = |seeds: u64, seconds: u64| {
+        [
+            format!("--seeds={seeds}"),
+            format!("--seconds={seconds}"),
+            "--threads=2".to_owned(),
+        ]
+    };
+    let fast = bounded(BOUNDED_SEEDS, BOUNDED_SECONDS);
+    simulator(Fabric::Fast)?.args(fast).run()?;
+    let str0m = bounded(BOUNDED_RTC_SEEDS, BOUNDED_RTC_SECONDS);
+    simulator(Fabric::Str0m)?
+        .args(str0m)
+        .args(["--no-tables"])
+        .run()?;
     let quick = |mutant: &&mutants::Mutant| QUICK_MUTANTS.contains(&mutant.name);
     let quick: Vec<_> = mutants::MUTANTS.iter().filter(quick).collect();
     plant::run(&quick, MUTANT_SECONDS, 2)?;
     Ok(Outcome::Done)
 }
 
-fn simulator() -> Invocation {
-    Invocation::cargo(
-        "run --quiet --profile sim --package rondevu-durable --features sim --example sim --",
-    )
+/// Builds the program that simulates, and says how to run it.
+fn simulator(fabric: Fabric) -> Result<Invocation> {
+    match fabric {
+        Fabric::Fast => Ok(Invocation::cargo(
+            "run --quiet --profile sim --package rondevu-durable --features sim --example sim --",
+        )),
+        Fabric::Str0m => {
+            // As the tests are built: the engine takes minutes to build in any other way, and most of the
+            // time of a world is its own.
+            Invocation::cargo("build --quiet --workspace --all-features --example sim_rtc")
+                .run()?;
+            Ok(Invocation::new("target/debug/examples/sim_rtc"))
+        }
+    }
 }
 
 /// How long a run without a number of seeds takes, beside building.
 const BOUNDED_SECONDS: u64 = 40;
 /// So that a fast machine sees the same worlds as others.
 const BOUNDED_SEEDS: u64 = 40_000;
+/// The same where an engine carries the links.
+const BOUNDED_RTC_SECONDS: u64 = 20;
+const BOUNDED_RTC_SEEDS: u64 = 500;
 /// How long a planted bug may hide.
 const MUTANT_SECONDS: u64 = 60;
 /// Bugs of different kinds that are found within a second.
