@@ -161,6 +161,8 @@ struct Attempt {
     plain_at: Option<Instant>,
     info: Option<LinkInfo>,
     stage: Stage,
+    /// What keeps its link from being connected, as far as the embedder says.
+    hindrance: Option<String>,
 }
 
 #[derive(Debug)]

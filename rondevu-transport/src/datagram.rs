@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 /// A datagram to send.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Datagram {
-    /// The local address to send from: one of those that the link was created with.
+    /// The local address to send from: the [`source`](crate::LocalCandidate::source) of one of the
+    /// link's candidates. If a TURN server has lent it, the datagram has to take the way over the
+    /// server ([`Gatherer::relay`](crate::gather::Gatherer::relay)).
     pub source: SocketAddr,
     /// Where it goes.
     pub destination: SocketAddr,
@@ -36,7 +38,7 @@ impl fmt::Debug for Datagram {
 pub struct Received<'a> {
     /// Who sent it.
     pub source: SocketAddr,
-    /// The local address that it arrived at: one of those that the link was created with.
+    /// The local address that it arrived at, be it that of a TURN server.
     pub destination: SocketAddr,
     /// The payload.
     pub payload: &'a [u8],

@@ -1,17 +1,17 @@
 //! What makes links.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use rondevu_core::{Instant, SessionDescription, StreamId, StreamOptions};
 
-use crate::{Transport, TransportError};
+use crate::{LocalCandidate, Transport, TransportError};
 
 /// Makes links; shared by everything in a process that connects.
 ///
-/// `local` are the addresses, bound by the embedder, that datagrams leave from and arrive at; they
-/// become host candidates in the description. Unspecified addresses (`0.0.0.0`) are of no use to
-/// a peer: list the interfaces' own (see [`gather`](crate::gather)).
+/// `local` are the addresses that datagrams leave from and arrive at; they stand in the
+/// description. Unspecified addresses (`0.0.0.0`) are of no use to a peer: list the interfaces' own
+/// (see [`gather`](crate::gather)). What is found later is for
+/// [`add_local_candidate`](Transport::add_local_candidate).
 pub trait TransportFactory: Send + Sync + fmt::Debug {
     /// Makes the offering side of a link, in Rondevu the service, with a first stream.
     ///
@@ -24,7 +24,7 @@ pub trait TransportFactory: Send + Sync + fmt::Debug {
     /// [`TransportError::Engine`] if the engine fails.
     fn create_offer(
         &self,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         stream: StreamOptions,
         now: Instant,
     ) -> Result<Offered, TransportError>;
@@ -41,7 +41,7 @@ pub trait TransportFactory: Send + Sync + fmt::Debug {
     fn create_answer(
         &self,
         offer: &SessionDescription,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         now: Instant,
     ) -> Result<Answered, TransportError>;
 }

@@ -14,17 +14,20 @@
 //! [`Transport::poll_transmit`]. So everything here runs in virtual time, as in this example:
 //!
 //! ```
+//! use std::net::SocketAddr;
+//!
 //! use rondevu_core::{Instant, LinkEvent, MessageKind, StreamOptions};
 //! use rondevu_transport::loopback::LoopbackFactory;
 //! use rondevu_transport::{Transport, TransportFactory, Written};
 //!
 //! let factory = LoopbackFactory::new(1); // or rtc::RtcFactory
 //! let now = Instant::ORIGIN;
-//! let (here, there) = ("192.0.2.1:5000".parse()?, "192.0.2.2:6000".parse()?);
+//! let here: SocketAddr = "192.0.2.1:5000".parse()?;
+//! let there: SocketAddr = "192.0.2.2:6000".parse()?;
 //!
 //! // The descriptions would travel through signaling.
-//! let offer = factory.create_offer(&[here], StreamOptions::reliable("chat", ""), now)?;
-//! let answer = factory.create_answer(&offer.description, &[there], now)?;
+//! let offer = factory.create_offer(&[here.into()], StreamOptions::reliable("chat", ""), now)?;
+//! let answer = factory.create_answer(&offer.description, &[there.into()], now)?;
 //! let (mut service, mut dialer) = (offer.transport, answer.transport);
 //! service.accept_answer(&answer.description, now)?;
 //!
@@ -54,6 +57,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod candidate;
 #[cfg(feature = "engine-composed")]
 pub mod composed;
 pub mod conformance;
@@ -72,6 +76,7 @@ pub mod rtc;
 mod stun;
 mod transport;
 
+pub use candidate::{CandidateKind, LinkPath, LinkStage, LocalCandidate};
 pub use datagram::{DATAGRAM_BYTES_MAX, Datagram, Received};
 pub use error::TransportError;
 pub use factory::{Answered, Offered, TransportFactory};

@@ -13,7 +13,7 @@ use rondevu_core::{DescriptionKind, Instant, SessionDescription, StreamOptions};
 
 use self::description::Description;
 use self::link::{Link, Role};
-use crate::{Answered, Offered, TransportError, TransportFactory};
+use crate::{Answered, LocalCandidate, Offered, TransportError, TransportFactory};
 
 /// Makes links that speak a small protocol of their own over whatever carries their datagrams.
 ///
@@ -45,9 +45,10 @@ impl LoopbackFactory {
         self
     }
 
-    fn describe(&self, local: &[SocketAddr]) -> Result<Description, TransportError> {
+    fn describe(&self, local: &[LocalCandidate]) -> Result<Description, TransportError> {
         let usable = |address: &SocketAddr| !address.ip().is_unspecified();
-        let addresses: Vec<_> = local.iter().copied().filter(usable).collect();
+        let addresses = local.iter().map(|candidate| candidate.address());
+        let addresses: Vec<_> = addresses.filter(usable).collect();
         if addresses.is_empty() {
             return Err(TransportError::NoAddress);
         }
@@ -67,7 +68,7 @@ impl LoopbackFactory {
 impl TransportFactory for LoopbackFactory {
     fn create_offer(
         &self,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         stream: StreamOptions,
         now: Instant,
     ) -> Result<Offered, TransportError> {
@@ -85,7 +86,7 @@ impl TransportFactory for LoopbackFactory {
     fn create_answer(
         &self,
         offer: &SessionDescription,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         now: Instant,
     ) -> Result<Answered, TransportError> {
         let peer = Description::parse(offer, DescriptionKind::Offer)?;

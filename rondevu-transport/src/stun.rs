@@ -1,6 +1,6 @@
-//! The little of STUN (RFC 8489) that routing and bookkeeping need: class, transaction, two attributes.
+//! The little of STUN (RFC 8489) that routing, bookkeeping and the question for one's own address need:
+//! class, transaction, three attributes.
 
-#[cfg(any(feature = "str0m", feature = "engine-composed", test))]
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A datagram that has the shape of a STUN message; nothing in it is authenticated.
@@ -67,7 +67,6 @@ impl<'a> Stun<'a> {
         std::str::from_utf8(self.attribute(USERNAME)?).ok()
     }
 
-    #[cfg(any(feature = "str0m", feature = "engine-composed", test))]
     /// XOR-MAPPED-ADDRESS: where the responder saw the request come from.
     pub(crate) fn mapped_address(&self) -> Option<SocketAddr> {
         let value = self.attribute(XOR_MAPPED_ADDRESS)?;
@@ -81,7 +80,13 @@ impl<'a> Stun<'a> {
         Some(SocketAddr::new(ip, port))
     }
 
-    #[cfg(any(feature = "str0m", feature = "engine-composed", test))]
+    /// ERROR-CODE: why a request failed, as in 401.
+    pub(crate) fn error_code(&self) -> Option<u16> {
+        let value = self.attribute(ERROR_CODE)?;
+        let &[_, _, class, number] = value.first_chunk::<4>()?;
+        Some(u16::from(class & 0x07) * 100 + u16::from(number))
+    }
+
     fn unmask<const N: usize>(&self, masked: &[u8]) -> Option<[u8; N]> {
         let mut address: [u8; N] = masked.try_into().ok()?;
         let mask = COOKIE.iter().chain(&self.transaction);
@@ -106,7 +111,7 @@ impl<'a> Stun<'a> {
 const HEADER_BYTES: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
-#[cfg(any(feature = "str0m", feature = "engine-composed", test))]
+const ERROR_CODE: u16 = 0x0009;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 
 /// A binding request to the side whose fragment stands first in `username`; not authenticated.
@@ -120,9 +125,30 @@ pub(crate) fn request(username: &str, transaction: Transaction) -> Vec<u8> {
     message
 }
 
+/// A binding request to a STUN server.
+pub(crate) fn question(transaction: Transaction) -> Vec<u8> {
+    header(0x0001, transaction, 0)
+}
+
 /// A binding response without attributes; not authenticated.
 pub(crate) fn success(transaction: Transaction) -> Vec<u8> {
     header(0x0101, transaction, 0)
+}
+
+/// A binding response that names an IPv4 address; not authenticated.
+#[cfg(test)]
+pub(crate) fn mapped(transaction: Transaction, address: SocketAddr) -> Vec<u8> {
+    let IpAddr::V4(ip) = address.ip() else {
+        panic!("an IPv4 address is needed here");
+    };
+    let mut message = header(0x0101, transaction, 12);
+    message.extend(XOR_MAPPED_ADDRESS.to_be_bytes());
+    message.extend([0, 8, 0, 1]);
+    let port = address.port() ^ u16::from_be_bytes([COOKIE[0], COOKIE[1]]);
+    message.extend(port.to_be_bytes());
+    let masked = ip.octets().into_iter().zip(COOKIE);
+    message.extend(masked.map(|(octet, mask)| octet ^ mask));
+    message
 }
 
 fn header(kind: u16, transaction: Transaction, length: usize) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::fmt;
 use rondevu_core::{Fingerprints, IceCandidate, Instant, LinkEvent, MessageKind};
 use rondevu_core::{SessionDescription, StreamId, StreamOptions};
 
-use crate::{Datagram, Received, TransportError};
+use crate::{Datagram, LinkPath, LinkStage, LocalCandidate, Received, TransportError};
 
 /// One incarnation of a link to a peer: a machine without sockets, threads or a clock.
 ///
@@ -56,6 +56,23 @@ pub trait Transport: Send + fmt::Debug {
         candidate: &IceCandidate,
         now: Instant,
     ) -> Result<(), TransportError>;
+
+    /// Adds an address under which this side may be reached and that the description does not
+    /// name. [`poll_candidate`](Self::poll_candidate) then gives it for the peer.
+    ///
+    /// One that is known already is ignored, and so is one beyond the limit. By default all are:
+    /// the link makes do with what it was created with.
+    fn add_local_candidate(&mut self, candidate: LocalCandidate, now: Instant) {
+        let _ = (candidate, now);
+    }
+
+    /// Takes back an address, because its socket is gone or it is lent no more. A path over it is
+    /// given up at once, and another is taken if there is one.
+    ///
+    /// By default nothing happens; the path dies by silence.
+    fn remove_local_candidate(&mut self, candidate: LocalCandidate, now: Instant) {
+        let _ = (candidate, now);
+    }
 
     /// The next address under which this side may be reached and that its description did not
     /// name, in order. It is for the peer's [`add_remote_candidate`](Self::add_remote_candidate).
@@ -138,6 +155,16 @@ pub trait Transport: Send + fmt::Debug {
     /// peer's description is known, what may be relied upon in any case. It does not change once
     /// the link is connected.
     fn max_message_bytes(&self) -> usize;
+
+    /// How far the link has come, for those who ask why it is not connected.
+    fn stage(&self) -> LinkStage {
+        LinkStage::Unknown
+    }
+
+    /// The path that the link's messages take; `None` before the first has left, and by default.
+    fn path(&self) -> Option<LinkPath> {
+        None
+    }
 
     /// The certificates of both sides, for a proof that the peer holds a key; `None` before the
     /// peer's description is known.

@@ -110,8 +110,8 @@ impl Links {
             ("192.0.2.1:5000".parse()?, "192.0.2.2:6000".parse()?);
         let now = Instant::ORIGIN;
         let options = StreamOptions::reliable("bench", "");
-        let offer = factory.create_offer(&[here], options, now)?;
-        let answer = factory.create_answer(&offer.description, &[there], now)?;
+        let offer = factory.create_offer(&[here.into()], options, now)?;
+        let answer = factory.create_answer(&offer.description, &[there.into()], now)?;
         let mut service = offer.transport;
         service.accept_answer(&answer.description, now)?;
         let mut links = Self {

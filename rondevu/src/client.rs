@@ -10,7 +10,9 @@ use rondevu_signaling::{
     ClaimedUsername, HttpSignaling, KeyPair, PublicKey, Signaling, UnixMillis,
 };
 use rondevu_transport::TransportFactory;
+use rondevu_transport::gather::{IceServer, IceTransportPolicy, check_servers};
 
+use crate::addresses::Addresses;
 use crate::cable::Cable;
 use crate::clock::Clock;
 use crate::connection::DurableConnection;
@@ -18,6 +20,7 @@ use crate::dial::{Dialer, Target};
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::ice::IceConfig;
 use crate::known_keys::{KeyPolicy, KnownKeys, KnownKeysInMemory};
 use crate::line::Lines;
 use crate::service::{DurableService, ServiceOptions};
@@ -38,9 +41,11 @@ pub(crate) struct Inner {
     pub(crate) bind: SocketAddr,
     pub(crate) config: ConnectionConfig,
     pub(crate) cable: Cable,
+    pub(crate) ice: Arc<IceConfig>,
     pub(crate) clock: Clock,
     pub(crate) connections: AtomicU64,
     pub(crate) lines: Lines,
+    addresses: Addresses,
 }
 
 impl Inner {
@@ -101,6 +106,7 @@ pub struct RondevuBuilder {
     bind: Option<SocketAddr>,
     config: ConnectionConfig,
     cable: Cable,
+    ice: IceConfig,
 }
 
 impl std::fmt::Debug for RondevuBuilder {
@@ -165,6 +171,48 @@ impl RondevuBuilder {
         self
     }
 
+    /// Servers that help to find addresses under which peers beyond a NAT reach this program (STUN)
+    /// or that pass datagrams on (TURN). Replaces those named before. Default none: no server is
+    /// contacted that was not named.
+    #[must_use]
+    pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
+        self.ice.servers = servers.into_iter().collect();
+        self
+    }
+
+    /// Which kinds of addresses peers are told. Default [`IceTransportPolicy::All`].
+    #[must_use]
+    pub fn ice_transport_policy(mut self, policy: IceTransportPolicy) -> Self {
+        self.ice.policy = policy;
+        self
+    }
+
+    /// Preset: only peers that see each other directly, as in one network. No server is asked for
+    /// addresses. This is the default.
+    #[must_use]
+    pub fn lan_only(self) -> Self {
+        self.ice_servers([])
+            .ice_transport_policy(IceTransportPolicy::All)
+    }
+
+    /// Preset: peers beyond most NATs too, with the help of public STUN servers, which learn the
+    /// public address of this machine and nothing else. At the moment they are `stun.l.google.com`
+    /// and `stun.cloudflare.com`, run by the companies of these names and known to browsers.
+    #[must_use]
+    pub fn public_stun(self) -> Self {
+        let servers = IceServer::new(PUBLIC_STUN).into_iter();
+        self.ice_servers(servers)
+            .ice_transport_policy(IceTransportPolicy::All)
+    }
+
+    /// Preset: everything goes by these TURN servers. Peers learn no address of this machine or its
+    /// network, and each byte travels twice.
+    #[must_use]
+    pub fn relay_only(self, servers: impl IntoIterator<Item = IceServer>) -> Self {
+        self.ice_servers(servers)
+            .ice_transport_policy(IceTransportPolicy::Relay)
+    }
+
     /// How connections behave that this client makes or accepts.
     #[must_use]
     pub fn connection(mut self, config: ConnectionConfig) -> Self {
@@ -192,6 +240,7 @@ impl RondevuBuilder {
     /// # Errors
     ///
     /// [`Error::Incomplete`] without a server, [`Error::Signaling`] if its address is wrong,
+    /// [`Error::IceServer`] if a STUN or TURN server cannot be used as it was given,
     /// [`Error::Transport`] or [`Error::NoRandomness`] if the system gives no randomness.
     pub fn build(self) -> Result<Rondevu, Error> {
         let signaling: Arc<dyn Signaling> = match (self.signaling, self.server) {
@@ -203,6 +252,7 @@ impl RondevuBuilder {
                 ));
             }
         };
+        check_servers(&self.ice.servers, self.ice.policy)?;
         let clock = self.clock.unwrap_or_else(Clock::start);
         let factory: Arc<dyn TransportFactory> = match self.factory {
             Some(factory) => factory,
@@ -225,9 +275,11 @@ impl RondevuBuilder {
                 bind: self.bind.unwrap_or(any),
                 config: self.config,
                 cable: self.cable,
+                ice: Arc::new(self.ice),
                 clock,
                 connections: AtomicU64::new(0),
                 lines: Lines::default(),
+                addresses: Addresses::default(),
             }),
         })
     }
@@ -327,12 +379,14 @@ impl Rondevu {
             factory: Arc::clone(&inner.factory),
             bind: inner.bind,
             cable: inner.cable.clone(),
+            ice: Arc::clone(&inner.ice),
             clock: inner.clock,
             lines: inner.lines.clone(),
             // The rest of the attempt is for finding a path.
             patience: inner.config.attempt_timeout / 2,
         };
-        tokio::spawn(Driver::dialing(Arc::clone(&shared), dialer).run());
+        let driver = Driver::dialing(Arc::clone(&shared), dialer, inner.addresses.watch());
+        tokio::spawn(driver.run());
         Ok(DurableConnection::new(
             shared,
             Some(target),
@@ -374,6 +428,12 @@ impl Rondevu {
         self.inner.connections.fetch_add(1, Ordering::Relaxed)
     }
 }
+
+/// Named only for those who choose the preset.
+const PUBLIC_STUN: [&str; 2] = [
+    "stun:stun.l.google.com:19302",
+    "stun:stun.cloudflare.com:3478",
+];
 
 /// Fresh randomness for a machine.
 pub(crate) fn seeds() -> Result<Seeds, Error> {

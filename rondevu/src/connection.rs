@@ -6,6 +6,7 @@ use std::time::Duration;
 use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState, Username};
 use rondevu_durable::{ChannelConfig, ConnectionEvent, Durability, Role};
 use rondevu_signaling::PublicKey;
+use rondevu_transport::LinkPath;
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::channel::DurableChannel;
@@ -283,6 +284,13 @@ impl DurableConnection {
     /// The smoothed round-trip time of the present link.
     pub fn round_trip_time(&self) -> Option<Duration> {
         lock(&self.shared().core).machine.round_trip_time()
+    }
+
+    /// The path that messages take at the moment: the kinds of both addresses, the addresses, and
+    /// how long a check of the path took; `None` while there is no link. A service learns here who
+    /// its peer is on the network.
+    pub fn path(&self) -> Option<LinkPath> {
+        lock(&self.shared().core).path
     }
 
     /// Whether this side dialed or is the service.

@@ -9,11 +9,13 @@ use rondevu_durable::{DialFailure, DialRetry};
 use rondevu_signaling::{Retry, ServiceOffer, Signaling, SignalingError};
 use rondevu_transport::{Transport, TransportFactory};
 
+use crate::burst::{Burst, queue};
 use crate::cable::Cable;
 use crate::clock::Clock;
+use crate::ice::IceConfig;
 use crate::line::Lines;
 use crate::link::Link;
-use crate::sockets::Sockets;
+use crate::paths::Paths;
 use crate::trickle::Trickling;
 
 /// Whom to connect to.
@@ -38,6 +40,7 @@ pub(crate) struct Dialer {
     pub(crate) factory: Arc<dyn TransportFactory>,
     pub(crate) bind: SocketAddr,
     pub(crate) cable: Cable,
+    pub(crate) ice: Arc<IceConfig>,
     pub(crate) clock: Clock,
     pub(crate) lines: Lines,
     /// How long an attempt waits for an offer.
@@ -55,29 +58,37 @@ struct Search {
 impl Dialer {
     /// Takes an offer, answers it, and returns the link that is looking for its path.
     ///
+    /// While signaling is under way, addresses are being found.
+    ///
     /// Each attempt has fresh sockets: a new port passes where the state of a router about the old
     /// one is broken, and no two links of this dialer ever share a pair of addresses.
     pub(crate) async fn dial(self, link: LinkId) -> Result<Link, DialFailure> {
         let any_port = SocketAddr::new(self.bind.ip(), 0);
-        let sockets = Sockets::bind(any_port, self.cable.clone())
-            .await
-            .map_err(|error| DialFailure {
-                reason: format!("cannot open a UDP socket on {}: {error}", self.bind.ip()),
-                retry: DialRetry::Later,
-            })?;
-        let (offer, transport) = self.call(&sockets).await?;
+        let (inlet, datagrams) = queue();
+        let deliver = move |burst: Burst<&[u8]>| inlet.push(burst);
+        let paths = Paths::open(any_port, self.cable.clone(), &self.ice, self.clock, deliver);
+        let paths = paths.await.map_err(|error| DialFailure {
+            reason: format!("cannot open a UDP socket on {}: {error}", self.bind.ip()),
+            retry: DialRetry::Later,
+        })?;
+        let (offer, transport) = self.call(&paths).await?;
         let signaling = Arc::clone(&self.signaling);
         let transport = Trickling::start(transport, signaling, offer, self.clock);
-        Ok(Link::with_own_sockets(link, Box::new(transport), sockets))
+        Ok(Link::with_own_paths(
+            link,
+            Box::new(transport),
+            paths,
+            datagrams,
+        ))
     }
 
     /// Gets an offer of its own. While there are too few, the dialers of this client get them in
     /// the order of their coming, and only the first of them asks.
-    async fn call(&self, sockets: &Sockets) -> Result<(OfferId, Box<dyn Transport>), DialFailure> {
+    async fn call(&self, paths: &Paths) -> Result<(OfferId, Box<dyn Transport>), DialFailure> {
         let mut search = Search::default();
         let in_time = tokio::time::timeout(self.patience, async {
             if !self.lines.is_forming(&self.target) {
-                match self.answer_one(&mut search, sockets).await {
+                match self.answer_one(&mut search, paths).await {
                     Err(Miss::Taken | Miss::NoOffer) => {}
                     other => return other,
                 }
@@ -85,7 +96,7 @@ impl Dialer {
             let _place = self.lines.reach_head(&self.target).await;
             let mut rounds = 0;
             loop {
-                match self.answer_one(&mut search, sockets).await {
+                match self.answer_one(&mut search, paths).await {
                     // There may be more.
                     Err(Miss::Taken) => tokio::time::sleep(jitter(TAKEN_PAUSE, 1.0)).await,
                     Err(Miss::NoOffer) => {
@@ -110,22 +121,18 @@ impl Dialer {
     async fn answer_one(
         &self,
         search: &mut Search,
-        sockets: &Sockets,
+        paths: &Paths,
     ) -> Result<(OfferId, Box<dyn Transport>), Miss> {
         let offer = self.take(search).await?;
         if search.spent.contains(&offer.offer_id) {
             return Err(Miss::NoOffer);
         }
+        let candidates = paths.candidates().await.map_err(|error| later(&error))?;
         let now = self.clock.now();
         let answered = self
             .factory
-            .create_answer(&offer.sdp, &sockets.addresses(), now)
-            .map_err(|error| {
-                Miss::Failed(DialFailure {
-                    reason: error.to_string(),
-                    retry: DialRetry::Later,
-                })
-            })?;
+            .create_answer(&offer.sdp, &candidates, now)
+            .map_err(|error| later(&error))?;
         let answer = self
             .signaling
             .answer_offer(&offer.offer_id, &answered.description, None);
@@ -200,6 +207,14 @@ impl Dialer {
         };
         Miss::Failed(DialFailure { reason, retry })
     }
+}
+
+/// A failure that another attempt may not meet.
+fn later(error: &dyn std::error::Error) -> Miss {
+    Miss::Failed(DialFailure {
+        reason: with_sources(error),
+        retry: DialRetry::Later,
+    })
 }
 
 /// Why a dialer did not get an offer.

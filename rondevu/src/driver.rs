@@ -1,10 +1,13 @@
 //! The task of one connection: moves facts and messages between the machine and its links.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondevu_core::{Instant, LinkEvent, LinkId};
+use rondevu_core::{Instant, LinkClosed, LinkEvent, LinkId};
 use rondevu_durable::{Action, DialFailure};
+use rondevu_transport::LinkPath;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::dial::Dialer;
@@ -21,6 +24,8 @@ pub(crate) struct Driver {
     way: Way,
     noted: Option<Presence>,
     dialing: Option<Dialing>,
+    /// Of a dialer: the addresses of this machine.
+    addresses: Option<watch::Receiver<Vec<IpAddr>>>,
 }
 
 /// How the connection comes by its links.
@@ -51,8 +56,15 @@ enum Next {
 
 impl Driver {
     /// A driver that dials.
-    pub(crate) fn dialing(shared: Arc<Shared>, dialer: Dialer) -> Self {
-        Self::new(shared, Way::Dialing(dialer))
+    pub(crate) fn dialing(
+        shared: Arc<Shared>,
+        dialer: Dialer,
+        addresses: watch::Receiver<Vec<IpAddr>>,
+    ) -> Self {
+        Self {
+            addresses: Some(addresses),
+            ..Self::new(shared, Way::Dialing(dialer))
+        }
     }
 
     /// A driver of a service's session.
@@ -68,6 +80,7 @@ impl Driver {
             way,
             noted: None,
             dialing: None,
+            addresses: None,
         }
     }
 
@@ -103,6 +116,11 @@ impl Driver {
             .poll_timeout()
             .is_some_and(|deadline| deadline.at <= now)
         {
+            for link in &self.links {
+                if let Some(why) = link.explain() {
+                    core.machine.handle_hindrance(link.id, why);
+                }
+            }
             core.machine.handle_timeout(now);
         }
         self.hear_links(&mut core, now);
@@ -117,6 +135,7 @@ impl Driver {
         let now = shared.clock.now();
         let mut core = lock(&shared.core);
         let heard = self.hear_links(&mut core, now);
+        core.path = self.live_path(&core);
         shared.publish(&mut core);
         if !heard {
             self.drop_closed();
@@ -164,6 +183,9 @@ impl Driver {
             while let Some(event) = link.transport.poll_event() {
                 if let LinkEvent::Closed { reason } = &event {
                     tracing::debug!(link = link.id.0, %reason, "link closed");
+                    if let (LinkClosed::NoPath, Some(why)) = (reason, link.explain()) {
+                        core.machine.handle_hindrance(link.id, why);
+                    }
                     self.finishing.retain(|(id, _)| *id != link.id);
                 }
                 core.machine.handle_link_event(link.id, event, now);
@@ -243,6 +265,12 @@ impl Driver {
         }
     }
 
+    fn live_path(&self, core: &Core) -> Option<LinkPath> {
+        let live = core.machine.live_link()?;
+        let link = self.links.iter().find(|link| link.id == live)?;
+        link.transport.path()
+    }
+
     fn link(&mut self, id: LinkId) -> Option<&mut Link> {
         self.links.iter_mut().find(|link| link.id == id)
     }
@@ -272,11 +300,39 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let moved = async {
+            let changed = match &mut self.addresses {
+                Some(addresses) => addresses.changed().await,
+                None => std::future::pending().await,
+            };
+            if changed.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             () = self.shared.wake.notified() => {}
+            () = moved => self.on_moved(),
             () = sleep => {}
             () = arrival(&mut self.links) => {}
             result = dialed => self.on_dialed(result),
+        }
+    }
+
+    /// The addresses of this machine have changed. A link that has lost one of them is replaced at
+    /// once, and who has no link looks for one at once.
+    fn on_moved(&mut self) {
+        let Some(addresses) = &mut self.addresses else {
+            return;
+        };
+        let present = addresses.borrow_and_update().clone();
+        let stranded = self
+            .links
+            .iter()
+            .any(|link| link.has_lost_address(&present));
+        if stranded || self.links.is_empty() && self.dialing.is_none() {
+            tracing::debug!("the addresses of this machine have changed");
+            let now = self.shared.clock.now();
+            lock(&self.shared.core).machine.handle_network_change(now);
         }
     }
 

@@ -6,6 +6,9 @@ use rondevu_core::{ServiceNameError, Username, UsernameError};
 use rondevu_durable::{ChannelError, ConnectionClosed, ConnectionFailure};
 use rondevu_signaling::SignalingError;
 use rondevu_transport::TransportError;
+use rondevu_transport::gather::IceServerError;
+
+use crate::paths::NoCandidates;
 
 /// An operation of the facade that failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,13 @@ pub enum Error {
     /// A socket could not be opened.
     #[error("cannot open a UDP socket")]
     Socket(#[source] io::Error),
+    /// There is no address that a peer could be told: no TURN server lends one, and nothing else is
+    /// allowed.
+    #[error(transparent)]
+    NoCandidates(NoCandidates),
+    /// A STUN or TURN server was named that cannot be used.
+    #[error(transparent)]
+    IceServer(#[from] IceServerError),
     /// The transport could not be made.
     #[error(transparent)]
     Transport(#[from] TransportError),

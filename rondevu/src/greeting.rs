@@ -21,9 +21,9 @@ use crate::client::{Rondevu, seeds};
 use crate::connection::DurableConnection;
 use crate::driver::Driver;
 use crate::link::{Link, Routes, arrival};
+use crate::paths::Paths;
 use crate::service::DurableServiceEvent;
 use crate::shared::{Core, Shared, lock};
-use crate::sockets::Sockets;
 
 /// The connections of a service by their session.
 #[derive(Clone, Debug)]
@@ -142,7 +142,7 @@ impl Shared {
 #[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) client: Rondevu,
-    pub(crate) sockets: Arc<Sockets>,
+    pub(crate) paths: Arc<Paths>,
     pub(crate) routes: Routes,
     pub(crate) registry: Registry,
     pub(crate) accept: mpsc::Sender<DurableConnection>,
@@ -162,8 +162,8 @@ impl Host {
             return;
         }
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let sockets = Arc::clone(&self.sockets);
-        let link = Link::with_shared_sockets(id, transport, sockets, &self.routes);
+        let paths = Arc::clone(&self.paths);
+        let link = Link::with_shared_paths(id, transport, paths, &self.routes);
         let greeting = greet(self.clone(), link, control);
         greetings.spawn(greeting);
     }

@@ -25,6 +25,7 @@
 //!
 //! Feature `server` adds the signaling server (`signaling::server`), feature `cli` the program.
 
+mod addresses;
 mod batch;
 mod burst;
 mod cable;
@@ -37,10 +38,12 @@ mod driver;
 mod engine;
 mod error;
 mod greeting;
+mod ice;
 mod io;
 mod known_keys;
 mod line;
 mod link;
+mod paths;
 mod service;
 mod service_driver;
 mod shared;
@@ -58,6 +61,7 @@ pub use engine::Engine;
 pub use error::Error;
 pub use io::ChannelIo;
 pub use known_keys::{KeyPolicy, KnownKeys, KnownKeysFile, KnownKeysInMemory};
+pub use paths::NoCandidates;
 pub use service::{DurableService, DurableServiceEvent, ServiceInfo, ServiceOptions};
 pub use streams::{IncomingChannels, MessageSink, Messages};
 
@@ -74,6 +78,8 @@ pub use rondevu_durable::{
 pub use rondevu_signaling as signaling;
 pub use rondevu_signaling::{KeyPair, PublicKey, Visibility};
 pub use rondevu_transport as transport;
+pub use rondevu_transport::gather::{GatherFailure, IceServer, IceServerError, IceTransportPolicy};
+pub use rondevu_transport::{CandidateKind, LinkPath};
 
 /// The examples of the README are compiled with the documentation tests.
 #[cfg(doctest)]

@@ -1,26 +1,34 @@
-//! One link with the sockets that it uses.
+//! One link with the paths that it uses.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rondevu_core::{Instant, LinkId, MessageKind, StreamId};
-use rondevu_transport::{Datagram, Router, Transport, Written};
+use rondevu_transport::{Datagram, LinkStage, LocalCandidate, Router, Transport, Written};
+use tokio::sync::watch;
 
 use crate::batch::Batch;
 use crate::burst::{Burst, Inlet, Outlet, queue};
+use crate::paths::{Found, Paths};
 use crate::shared::lock;
-use crate::sockets::{Readers, Sockets};
 
-/// A transport, the sockets it sends on and the datagrams that came in for it.
+/// A transport, the paths it sends by and the datagrams that came in for it.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) transport: Box<dyn Transport>,
-    sockets: Arc<Sockets>,
+    paths: Arc<Paths>,
     datagrams: Outlet,
-    way_in: WayIn,
+    /// For a link that shares its paths.
+    route: Option<Route>,
+    found: watch::Receiver<Found>,
+    /// The addresses that the transport has been told since it was made.
+    told: Vec<LocalCandidate>,
+    tidiness: Tidiness,
     /// What the transport had no room for, in order.
     blocked: VecDeque<Blocked>,
     /// Whether datagrams came in since that was last asked.
@@ -35,52 +43,57 @@ enum Blocked {
     Close(StreamId),
 }
 
-/// How datagrams reach the link.
-#[derive(Debug)]
-enum WayIn {
-    /// Over sockets of its own.
-    Own { _readers: Readers },
-    /// Over sockets that it shares with other links.
-    Shared(Route),
+/// Whether a link with paths of its own has given back what it does not need of them.
+#[derive(Clone, Copy, Debug)]
+enum Tidiness {
+    /// It has no path yet.
+    Searching,
+    /// It has one; looked at again at the given time.
+    Found { look_at: Instant },
+    /// It shares its paths, or has done so.
+    Done,
 }
 
 impl Link {
-    /// A link with sockets of its own.
-    pub(crate) fn with_own_sockets(
+    /// A link with paths of its own, which put what comes in into `datagrams`.
+    pub(crate) fn with_own_paths(
         id: LinkId,
         transport: Box<dyn Transport>,
-        sockets: Sockets,
+        paths: Paths,
+        datagrams: Outlet,
     ) -> Self {
-        let (inlet, datagrams) = queue();
-        let readers = sockets.read(move |burst| inlet.push(burst));
-        let way_in = WayIn::Own { _readers: readers };
         Self {
             id,
             transport,
-            sockets: Arc::new(sockets),
+            found: paths.watch(),
+            paths: Arc::new(paths),
             datagrams,
-            way_in,
+            route: None,
+            told: Vec::new(),
+            tidiness: Tidiness::Searching,
             blocked: VecDeque::new(),
             active: false,
         }
     }
 
-    /// A link over sockets that others use too.
-    pub(crate) fn with_shared_sockets(
+    /// A link over paths that others use too.
+    pub(crate) fn with_shared_paths(
         id: LinkId,
         transport: Box<dyn Transport>,
-        sockets: Arc<Sockets>,
+        paths: Arc<Paths>,
         routes: &Routes,
     ) -> Self {
         let (inlet, datagrams) = queue();
         let route = routes.add(id, transport.local_username_fragment(), inlet);
-        let way_in = WayIn::Shared(route);
         Self {
             id,
             transport,
-            sockets,
+            found: paths.watch(),
+            paths,
             datagrams,
-            way_in,
+            route: Some(route),
+            told: Vec::new(),
+            tidiness: Tidiness::Done,
             blocked: VecDeque::new(),
             active: false,
         }
@@ -96,17 +109,17 @@ impl Link {
                 continue;
             }
             if let Some(full) = batch.replace(Batch::of(&datagram)) {
-                self.sockets.send(&full).await;
+                self.paths.send(&full).await;
             }
         }
         if let Some(last) = batch {
-            self.sockets.send(&last).await;
+            self.paths.send(&last).await;
         }
     }
 
     fn next_transmit(&mut self) -> Option<Datagram> {
         let datagram = self.transport.poll_transmit()?;
-        if let WayIn::Shared(route) = &self.way_in {
+        if let Some(route) = &self.route {
             lock(&route.routes.0).router.sent(route.id, &datagram);
         }
         Some(datagram)
@@ -131,8 +144,67 @@ impl Link {
         std::mem::take(&mut self.active)
     }
 
+    /// Why the link is not connected yet, for people; `None` if it is or was.
+    pub(crate) fn explain(&self) -> Option<String> {
+        let why = match self.transport.stage() {
+            LinkStage::Connected | LinkStage::Unknown => return None,
+            LinkStage::Offered => return None,
+            LinkStage::Securing => {
+                return Some("a path was found, but the DTLS handshake did not end".into());
+            }
+            LinkStage::Searching { remote: 0, .. } => {
+                "no path to the peer: it has told no address that can be used".into()
+            }
+            LinkStage::Searching { local, remote } => format!(
+                "no path to the peer: none of its {remote} addresses answered, tried from {local} of \
+                 this side"
+            ),
+        };
+        Some(why + &self.paths.complaints())
+    }
+
+    /// Whether the machine has lost an address that the link uses or might use.
+    pub(crate) fn has_lost_address(&self, present: &[IpAddr]) -> bool {
+        self.paths.has_lost_address(present)
+    }
+
+    /// Tells the transport of addresses that were found or lost since the last time.
+    fn tell_candidates(&mut self, now: Instant) {
+        // The first time everything is news.
+        let is_first = self.told.is_empty();
+        if !is_first && !self.found.has_changed().unwrap_or(false) {
+            return;
+        }
+        let candidates = self.found.borrow_and_update().candidates.clone();
+        for candidate in self.told.iter().filter(|c| !candidates.contains(c)) {
+            self.transport.remove_local_candidate(*candidate, now);
+        }
+        for candidate in candidates.iter().filter(|c| !self.told.contains(c)) {
+            self.transport.add_local_candidate(*candidate, now);
+        }
+        self.told = candidates;
+    }
+
+    /// Gives back relayed addresses once there has been a better path for a while.
+    fn tidy_up(&mut self, now: Instant) {
+        match self.tidiness {
+            Tidiness::Searching if self.transport.path().is_some() => {
+                self.tidiness = Tidiness::Found {
+                    look_at: now + TIDY_AFTER,
+                };
+            }
+            Tidiness::Found { look_at } if look_at <= now => {
+                self.paths.release_unused();
+                self.tidiness = Tidiness::Done;
+            }
+            Tidiness::Searching | Tidiness::Found { .. } | Tidiness::Done => {}
+        }
+    }
+
     /// Does what is due in the transport.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.tell_candidates(now);
+        self.tidy_up(now);
         if self.transport.poll_timeout().is_some_and(|at| at <= now) {
             self.transport.handle_timeout(now);
         }
@@ -266,5 +338,7 @@ pub(crate) async fn arrival(links: &mut [Link]) {
 
 /// One message and the few control frames that may follow it.
 const BLOCKED_MAX: usize = 64;
+/// ICE has chosen by then, and a relay that it did not choose is known to be unused.
+const TIDY_AFTER: Duration = Duration::from_secs(35);
 /// After so many datagrams the machines get their turn.
 const BATCH_MAX: usize = 64;

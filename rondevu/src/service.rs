@@ -9,13 +9,15 @@ use rondevu_signaling::{UnixMillis, Visibility};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::burst::Burst;
 use crate::client::Rondevu;
 use crate::connection::DurableConnection;
 use crate::error::Error;
 use crate::greeting::Registry;
+use crate::link::Routes;
+use crate::paths::Paths;
 use crate::service_driver::ServiceDriver;
 use crate::shared::lock;
-use crate::sockets::Sockets;
 
 /// How a service is published.
 #[derive(Clone, Debug)]
@@ -186,23 +188,35 @@ impl DurableService {
     ///
     /// # Errors
     ///
-    /// [`Error::Socket`], or [`Error::Signaling`] if the first attempt to publish failed; nothing
+    /// [`Error::Socket`], [`Error::NoCandidates`], or [`Error::Signaling`] if the first attempt to publish failed; nothing
     /// is running then.
     pub async fn start(&self) -> Result<ServiceInfo, Error> {
         if let Some(info) = self.service_info() {
             return Ok(info);
         }
         let inner = &self.client.inner;
-        let sockets = Sockets::bind(inner.bind, inner.cable.clone())
-            .await
-            .map_err(Error::Socket)?;
+        let routes = Routes::default();
+        let deliver = {
+            let routes = routes.clone();
+            move |burst: Burst<&[u8]>| routes.deliver(burst)
+        };
+        let paths = Paths::open(
+            inner.bind,
+            inner.cable.clone(),
+            &inner.ice,
+            inner.clock,
+            deliver,
+        );
+        let paths = paths.await.map_err(Error::Socket)?;
+        // Without an address nobody can come: better said now than to each dialer.
+        paths.candidates().await.map_err(Error::NoCandidates)?;
         let (stop, stopped) = mpsc::channel(1);
         let (published, mut info) = watch::channel(Published::NotYet);
         let driver = ServiceDriver::new(
             self.client.clone(),
             (self.username.clone(), self.service.clone()),
             self.options.clone(),
-            Arc::new(sockets),
+            (Arc::new(paths), routes),
             self.registry.clone(),
             self.accept.clone(),
             self.events.clone(),

@@ -26,8 +26,8 @@ use crate::dial::with_sources;
 use crate::error::Error;
 use crate::greeting::{Host, Registry};
 use crate::link::Routes;
+use crate::paths::Paths;
 use crate::service::{DurableServiceEvent, Published, ServiceInfo, ServiceOptions};
-use crate::sockets::Sockets;
 use crate::trickle::Trickling;
 
 /// Keeps one service published and greets those who come.
@@ -84,7 +84,7 @@ impl ServiceDriver {
         client: Rondevu,
         (username, service): (Username, ServiceName),
         options: ServiceOptions,
-        sockets: Arc<Sockets>,
+        (paths, routes): (Arc<Paths>, Routes),
         registry: Registry,
         accept: mpsc::Sender<DurableConnection>,
         events: broadcast::Sender<DurableServiceEvent>,
@@ -95,8 +95,8 @@ impl ServiceDriver {
         let signaling = shared.another_peer().unwrap_or_else(|| Arc::clone(shared));
         let host = Host {
             client,
-            sockets,
-            routes: Routes::default(),
+            paths,
+            routes,
             registry,
             accept,
             events,
@@ -122,11 +122,6 @@ impl ServiceDriver {
 
     /// Runs until told to stop; connections live on.
     pub(crate) async fn run(mut self, mut stop: mpsc::Receiver<()>) {
-        let routes = self.host.routes.clone();
-        let _readers = self
-            .host
-            .sockets
-            .read(move |inbound| routes.deliver(inbound));
         let clock = self.host.client.inner.clock;
         loop {
             self.machine.handle_timeout(clock.now());
@@ -158,7 +153,7 @@ impl ServiceDriver {
             }
         }
         self.withdraw().await;
-        // The sockets are read for as long as connections use them.
+        // The paths are open for as long as connections use them.
         for connection in self.host.registry.connections() {
             connection.close_and_wait().await;
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rondevu_core::{ChannelId, DurableConnectionState};
 use rondevu_durable::{ChannelEvent, ConnectionEvent, ConnectionMachine};
+use rondevu_transport::LinkPath;
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::clock::Clock;
@@ -37,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) incoming: VecDeque<ChannelId>,
     /// Links that a greeting has moved to this connection and that the driver has not taken yet.
     pub(crate) handovers: Vec<Link>,
+    /// The path of the live link.
+    pub(crate) path: Option<LinkPath>,
     /// The event that ended the connection.
     pub(crate) ending: Option<ConnectionEvent>,
 }
@@ -68,6 +71,7 @@ impl Shared {
                 channels: HashMap::new(),
                 incoming: VecDeque::new(),
                 handovers: Vec::new(),
+                path: None,
                 ending: None,
             }),
             wake: Notify::new(),

@@ -47,6 +47,11 @@ impl Sockets {
         }
     }
 
+    /// Whether one of the sockets is bound to `address`.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        self.bound.iter().any(|bound| bound.address == address)
+    }
+
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().map(|bound| bound.address).collect()
     }

@@ -10,7 +10,10 @@ use rondevu_core::{
 };
 use rondevu_durable::{PollEnd, ServiceRetry, TrickleAction, TrickleMachine};
 use rondevu_signaling::{RemoteCandidate, Retry, Signaling, SignalingError, UnixMillis};
-use rondevu_transport::{Datagram, Fingerprints, Received, Transport, TransportError, Written};
+use rondevu_transport::{
+    Datagram, Fingerprints, LinkPath, LinkStage, LocalCandidate, Received, Transport,
+    TransportError, Written,
+};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -110,6 +113,14 @@ impl Transport for Trickling {
         self.transport.add_remote_candidate(candidate, now)
     }
 
+    fn add_local_candidate(&mut self, candidate: LocalCandidate, now: Instant) {
+        self.transport.add_local_candidate(candidate, now);
+    }
+
+    fn remove_local_candidate(&mut self, candidate: LocalCandidate, now: Instant) {
+        self.transport.remove_local_candidate(candidate, now);
+    }
+
     fn open_stream(
         &mut self,
         options: StreamOptions,
@@ -172,6 +183,14 @@ impl Transport for Trickling {
 
     fn max_message_bytes(&self) -> usize {
         self.transport.max_message_bytes()
+    }
+
+    fn stage(&self) -> LinkStage {
+        self.transport.stage()
+    }
+
+    fn path(&self) -> Option<LinkPath> {
+        self.transport.path()
     }
 
     fn fingerprints(&self) -> Option<Fingerprints> {

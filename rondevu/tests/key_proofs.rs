@@ -71,7 +71,7 @@ impl Swapping {
         let end = RawEnd::new().await;
         let factory: &dyn TransportFactory = &end.factory;
         let answered = factory
-            .create_answer(&offer.sdp, &[end.address()], end.now())
+            .create_answer(&offer.sdp, &[end.address().into()], end.now())
             .unwrap();
         self.real
             .answer_offer(&offer.offer_id, &answered.description, None)
@@ -211,7 +211,7 @@ impl Signaling for Swapping {
         let stream = StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL);
         let factory: &dyn TransportFactory = &end.factory;
         let offered = factory
-            .create_offer(&[end.address()], stream, end.now())
+            .create_offer(&[end.address().into()], stream, end.now())
             .unwrap();
         let mut swapped = real.clone();
         swapped.sdp = offered.description.clone();

@@ -38,7 +38,7 @@ async fn dial(signaling: &impl Signaling) -> RawPeer {
     let offer = signaling.take_offer(&uuid).await.unwrap();
     let factory: &dyn rondevu::transport::TransportFactory = &end.factory;
     let answered = factory
-        .create_answer(&offer.sdp, &[end.address()], end.now())
+        .create_answer(&offer.sdp, &[end.address().into()], end.now())
         .unwrap();
     signaling
         .answer_offer(&offer.offer_id, &answered.description, None)
@@ -119,7 +119,7 @@ async fn serve(signaling: &impl Signaling, key: &KeyPair) -> RawPeer {
     let first = StreamOptions::reliable(CONTROL_LABEL, "");
     let factory: &dyn rondevu::transport::TransportFactory = &end.factory;
     let mut offered = factory
-        .create_offer(&[end.address()], first, end.now())
+        .create_offer(&[end.address().into()], first, end.now())
         .unwrap();
     let signed = key.sign_publish(&name, &service, UnixMillis::now());
     let publication = Publication::new(name, service, offered.description, signed);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{browser, demo, deny, doc, fuzz, lint, miri, model, openapi, sim, test, tidy};
+use crate::{browser, demo, deny, doc, fuzz, lab, lint, miri, model, openapi, sim, test, tidy};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
@@ -56,6 +56,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "browser",
         run: browser::run,
+    },
+    Step {
+        name: "lab",
+        run: lab::run,
     },
 ];
 

@@ -12,6 +12,7 @@ mod demo;
 mod deny;
 mod doc;
 mod fuzz;
+mod lab;
 mod lint;
 mod miri;
 mod model;
@@ -84,6 +85,13 @@ enum Task {
         #[arg(long, default_value_t = 0)]
         timeouts: u8,
     },
+    /// Connect peers behind each kind of NAT with the help of a real TURN server, in networks of their own,
+    /// then change these networks.
+    Lab {
+        /// The networks are made already; not for people.
+        #[arg(long, hide = true)]
+        inside: bool,
+    },
     /// Run the tests of the core in Miri.
     Miri,
     /// Build the program in release mode and run its demo, which must succeed.
@@ -137,6 +145,8 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Demo => demo::run(),
         Task::Openapi => openapi::run(),
         Task::Browser => browser::run(),
+        Task::Lab { inside: false } => lab::run(),
+        Task::Lab { inside: true } => lab::run_inside(),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
     }

@@ -10,8 +10,8 @@ use rondevu_core::frame::{
 };
 use rondevu_core::proof::{hello_transcript, welcome_transcript};
 use rondevu_core::{
-    DurableChannelState, Generation, Incarnation, Instant, LinkEvent, LinkId, LinkInfo, OpenedBy,
-    RejectReason, Seq, SessionId, StreamId, Unconfirmed,
+    DurableChannelState, Generation, Incarnation, Instant, LinkClosed, LinkEvent, LinkId, LinkInfo,
+    OpenedBy, RejectReason, Seq, SessionId, StreamId, Unconfirmed,
 };
 
 use super::ladder::Urgency;
@@ -53,6 +53,15 @@ impl ConnectionMachine {
             DialRetry::After(delay) => self.retry_after(attempt, delay, now),
             // A name may be back after its service was restarted.
             DialRetry::Never | DialRetry::Later => self.attempt_lost(attempt, "", now),
+        }
+    }
+
+    /// What keeps the link of an attempt from being connected, for the case that it never is.
+    pub fn handle_hindrance(&mut self, link: LinkId, why: String) {
+        if let Some(attempt) = &mut self.attempt
+            && attempt.link == link
+        {
+            attempt.hindrance = Some(why);
         }
     }
 
@@ -102,7 +111,11 @@ impl ConnectionMachine {
             } => self.on_greeting_message(stream, payload, now),
             LinkEvent::Closed { reason } => {
                 if let Some(attempt) = self.attempt.take() {
-                    self.attempt_lost(attempt, &reason.to_string(), now);
+                    let why = match (&reason, attempt.hindrance.clone()) {
+                        (LinkClosed::NoPath, Some(why)) => why,
+                        (_, _) => reason.to_string(),
+                    };
+                    self.attempt_lost(attempt, &why, now);
                 }
             }
             LinkEvent::Writable

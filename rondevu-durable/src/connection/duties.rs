@@ -285,16 +285,24 @@ impl ConnectionMachine {
         if self.connect_by.is_some_and(|at| at <= now) {
             let failure = ConnectionFailure::TimedOut {
                 after: self.config.connection_timeout,
-                last: self.last_failure.clone(),
+                last: self
+                    .attempt
+                    .as_ref()
+                    .and_then(|attempt| attempt.hindrance.as_ref())
+                    .unwrap_or(&self.last_failure)
+                    .clone(),
             };
             return self.transition_to_failed(failure);
         }
         if let Some(attempt) = self.attempt.take_if(|attempt| attempt.give_up_at <= now) {
-            let reason = match attempt.stage {
-                Stage::Dialing => "no path to the peer was found in time",
-                Stage::Greeting { .. } => "the peer did not answer the greeting in time",
+            let reason = match (&attempt.stage, attempt.hindrance.clone()) {
+                (Stage::Dialing, Some(why)) => why,
+                (Stage::Dialing, None) => "no path to the peer was found in time".into(),
+                (Stage::Greeting { .. }, _) => {
+                    "the peer did not answer the greeting in time".into()
+                }
             };
-            self.attempt_lost(attempt, reason, now);
+            self.attempt_lost(attempt, &reason, now);
         }
         let plain_at = self.attempt.as_ref().and_then(Attempt::plain_at);
         if plain_at.is_some_and(|at| at <= now) {

@@ -237,6 +237,7 @@ impl ConnectionMachine {
             plain_at: None,
             info: None,
             stage: Stage::Dialing,
+            hindrance: None,
         });
         self.actions.push_back(Action::Dial { link });
     }

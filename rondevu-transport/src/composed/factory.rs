@@ -1,7 +1,6 @@
 //! Makes WebRTC links of the composed engine, which share one certificate.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::rtc::credentials::Credentials;
 use crate::rtc::epoch::Epoch;
 use crate::rtc::remote_sdp::RemoteSdp;
 use crate::rtc::sdp_text::{IceLite, SdpText, Setup};
-use crate::{Answered, Offered, TransportError, TransportFactory};
+use crate::{Answered, LocalCandidate, Offered, TransportError, TransportFactory};
 
 /// Makes links over WebRTC data channels, with the engine that is fast.
 ///
@@ -82,7 +81,7 @@ impl ComposedFactory {
     }
 
     /// A search for a path that knows `local`, and its candidate lines.
-    fn ice(&self, local: &[SocketAddr]) -> Result<(Ice, Vec<String>), TransportError> {
+    fn ice(&self, local: &[LocalCandidate]) -> Result<(Ice, Vec<String>), TransportError> {
         let mut ice = Ice::new(self.credentials.draw(), &self.shared.config);
         let candidates = ice.add_local(local);
         match candidates.is_empty() {
@@ -110,7 +109,7 @@ impl ComposedFactory {
 impl TransportFactory for ComposedFactory {
     fn create_offer(
         &self,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         stream: StreamOptions,
         _now: Instant,
     ) -> Result<Offered, TransportError> {
@@ -128,7 +127,7 @@ impl TransportFactory for ComposedFactory {
     fn create_answer(
         &self,
         offer: &SessionDescription,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         now: Instant,
     ) -> Result<Answered, TransportError> {
         let mut remote = RemoteSdp::parse(offer, DescriptionKind::Offer)?;

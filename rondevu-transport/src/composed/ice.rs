@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use is::stun::{StunMessage, StunPacket};
-use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol};
+use is::{IceAgent, IceAgentEvent, IceCreds, Protocol};
 use tracing::debug;
 
 use crate::rtc::RtcConfig;
-use crate::rtc::candidate::{REMOTE_CANDIDATES_MAX, parse_candidate};
+use crate::rtc::candidate::{REMOTE_CANDIDATES_MAX, local_candidate, parse_candidate};
 use crate::rtc::remote_sdp::RemoteSdp;
-use crate::{Datagram, Received, TransportError};
+use crate::{Datagram, LocalCandidate, Received, TransportError};
 
 /// One side's search for a path.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ impl Ice {
     }
 
     /// Takes the local addresses; the candidate lines for the peer.
-    pub(super) fn add_local(&mut self, addresses: &[SocketAddr]) -> Vec<String> {
-        let usable = addresses
+    pub(super) fn add_local(&mut self, candidates: &[LocalCandidate]) -> Vec<String> {
+        let usable = candidates
             .iter()
-            .filter_map(|&address| Candidate::host(address, "udp").ok());
+            .filter_map(|&candidate| local_candidate(candidate).ok());
         usable
             .take(LOCAL_ADDRESSES_MAX)
             .filter_map(|candidate| {

@@ -1,7 +1,6 @@
 //! Links of the composed engine with each other, and with those of the other engine, in virtual
 //! time.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rondevu_core::{Instant, LinkClosed, LinkEvent, MessageKind, SessionDescription};
@@ -11,7 +10,7 @@ use super::*;
 use crate::conformance::Pair;
 use crate::emulator::Conditions;
 use crate::rtc::RtcConfig;
-use crate::{Answered, Offered, TransportError, TransportFactory, Written};
+use crate::{Answered, LocalCandidate, Offered, TransportError, TransportFactory, Written};
 
 #[allow(
     clippy::disallowed_methods,
@@ -38,7 +37,7 @@ struct Mixed<O, A> {
 impl<O: TransportFactory, A: TransportFactory> TransportFactory for Mixed<O, A> {
     fn create_offer(
         &self,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         stream: StreamOptions,
         now: Instant,
     ) -> Result<Offered, TransportError> {
@@ -48,7 +47,7 @@ impl<O: TransportFactory, A: TransportFactory> TransportFactory for Mixed<O, A> 
     fn create_answer(
         &self,
         offer: &SessionDescription,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         now: Instant,
     ) -> Result<Answered, TransportError> {
         self.answering.create_answer(offer, local, now)
@@ -110,8 +109,8 @@ fn a_lost_handshake_message_costs_tenths_of_a_second() {
 #[test]
 fn a_certificate_that_was_not_promised_ends_the_link() {
     let (factory, other) = (fixture(), fixture());
-    let here = [([192, 0, 2, 1], 5000).into()];
-    let there = [([192, 0, 2, 2], 6000).into()];
+    let here = [LocalCandidate::Host(([192, 0, 2, 1], 5000).into())];
+    let there = [LocalCandidate::Host(([192, 0, 2, 2], 6000).into())];
     let now = Instant::ORIGIN;
     let offer = factory.create_offer(&here, StreamOptions::reliable("", ""), now);
     let offer = offer.unwrap();

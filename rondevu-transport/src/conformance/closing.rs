@@ -6,7 +6,7 @@ use rondevu_core::{LinkClosed, LinkEvent, MessageKind, StreamOptions};
 
 use super::Pair;
 use crate::emulator::Conditions;
-use crate::{Received, TransportError, TransportFactory};
+use crate::{LocalCandidate, Received, TransportError, TransportFactory};
 
 /// What was written before a stream is closed arrives; then both sides see it close.
 pub fn closing_a_stream_is_seen_by_the_peer_after_its_messages(factory: &dyn TransportFactory) {
@@ -115,7 +115,7 @@ pub fn a_closed_link_does_nothing(factory: &dyn TransportFactory) {
 /// An offer that nobody answered ends like any link, without a word to anybody.
 pub fn an_offer_can_be_withdrawn(factory: &dyn TransportFactory) {
     let now = rondevu_core::Instant::ORIGIN;
-    let local = [([192, 0, 2, 1], 5000).into()];
+    let local = [LocalCandidate::Host(([192, 0, 2, 1], 5000).into())];
     let offer = factory.create_offer(&local, StreamOptions::reliable("", ""), now);
     let mut link = offer.expect("an offer can be made").transport;
     link.close(now);

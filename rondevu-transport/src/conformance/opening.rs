@@ -1,6 +1,5 @@
 //! From descriptions to open streams.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rondevu_core::{Instant, LinkClosed, LinkEvent, LinkInfo, OpenedBy, Reliability};
@@ -8,7 +7,7 @@ use rondevu_core::{SessionDescription, StreamOptions};
 
 use super::Pair;
 use crate::emulator::Conditions;
-use crate::{Transport, TransportError, TransportFactory};
+use crate::{LocalCandidate, Transport, TransportError, TransportFactory};
 
 /// The stream of the offer opens on both sides, after the link is connected.
 pub fn both_sides_open_the_first_stream(factory: &dyn TransportFactory) {
@@ -102,7 +101,7 @@ pub fn each_side_knows_both_certificates(factory: &dyn TransportFactory) {
 
 /// An offer that waits for its answer sends nothing and wants no attention.
 pub fn an_open_offer_is_idle(factory: &dyn TransportFactory) {
-    let offer = factory.create_offer(&[SERVICE.into()], StreamOptions::reliable("", ""), EARLY);
+    let offer = factory.create_offer(&[host(SERVICE)], StreamOptions::reliable("", ""), EARLY);
     let mut offer = offer.expect("an offer can be made");
     assert_eq!(offer.transport.poll_timeout(), None);
     assert_eq!(offer.transport.poll_transmit(), None);
@@ -113,9 +112,9 @@ pub fn an_open_offer_is_idle(factory: &dyn TransportFactory) {
 
 /// The answering side takes no answer, and the offering side takes one.
 pub fn an_answer_is_taken_once(factory: &dyn TransportFactory) {
-    let offer = factory.create_offer(&[SERVICE.into()], StreamOptions::reliable("", ""), EARLY);
+    let offer = factory.create_offer(&[host(SERVICE)], StreamOptions::reliable("", ""), EARLY);
     let mut offer = offer.expect("an offer can be made");
-    let answer = factory.create_answer(&offer.description, &[DIALER.into()], EARLY);
+    let answer = factory.create_answer(&offer.description, &[host(DIALER)], EARLY);
     let mut answer = answer.expect("an answer can be made");
     let refused = answer.transport.accept_answer(&answer.description, EARLY);
     assert!(matches!(refused, Err(TransportError::NotExpected(_))));
@@ -134,25 +133,25 @@ pub fn an_answer_is_taken_once(factory: &dyn TransportFactory) {
 /// Descriptions that mean nothing, or the opposite, give an error.
 pub fn unusable_descriptions_and_addresses_are_refused(factory: &dyn TransportFactory) {
     let stream = || StreamOptions::reliable("", "");
-    let nowhere = [SocketAddr::from(([0, 0, 0, 0], 5000))];
+    let nowhere = [host(([0, 0, 0, 0], 5000))];
     for addresses in [&[][..], &nowhere] {
         let refused = factory.create_offer(addresses, stream(), EARLY);
         assert!(matches!(refused, Err(TransportError::NoAddress)));
     }
-    let offer = factory.create_offer(&[SERVICE.into()], stream(), EARLY);
+    let offer = factory.create_offer(&[host(SERVICE)], stream(), EARLY);
     let offer = offer.expect("an offer can be made").description;
     let as_answer = SessionDescription::answer(offer.sdp.clone());
-    let refused = factory.create_answer(&as_answer, &[DIALER.into()], EARLY);
+    let refused = factory.create_answer(&as_answer, &[host(DIALER)], EARLY);
     assert!(matches!(refused, Err(TransportError::NotExpected(_))));
     for sdp in [String::new(), "\0".into(), offer.sdp.repeat(1000)] {
         let nonsense = SessionDescription::offer(sdp);
-        let refused = factory.create_answer(&nonsense, &[DIALER.into()], EARLY);
+        let refused = factory.create_answer(&nonsense, &[host(DIALER)], EARLY);
         assert!(matches!(refused, Err(TransportError::Description(_))));
     }
     // However a description is cut short, nothing panics.
     for end in (0..offer.sdp.len()).filter(|&end| offer.sdp.is_char_boundary(end)) {
         let cut = SessionDescription::offer(&offer.sdp[..end]);
-        let _ = factory.create_answer(&cut, &[DIALER.into()], EARLY);
+        let _ = factory.create_answer(&cut, &[host(DIALER)], EARLY);
     }
 }
 
@@ -183,6 +182,10 @@ pub fn a_peer_that_never_answers_is_given_up(factory: &dyn TransportFactory) {
     assert!(pair.now - start > Duration::from_secs(10));
     assert_eq!(pair.service.closed(), Some(&LinkClosed::NoPath));
     assert_eq!(pair.dialer.closed(), Some(&LinkClosed::NoPath));
+}
+
+fn host(address: ([u8; 4], u16)) -> LocalCandidate {
+    LocalCandidate::Host(address.into())
 }
 
 const SOME_DELAY: Conditions = Conditions::delay(Duration::from_millis(20));

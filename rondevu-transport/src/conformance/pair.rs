@@ -68,8 +68,9 @@ impl Pair {
         let now = Instant::from_origin(Duration::from_secs(1));
         let service_address = SocketAddr::from(([192, 0, 2, 1], 5000));
         let dialer_address = SocketAddr::from(([192, 0, 2, 2], 6000));
-        let offered = factory.create_offer(&[service_address], stream, now)?;
-        let answered = factory.create_answer(&offered.description, &[dialer_address], now)?;
+        let offered = factory.create_offer(&[service_address.into()], stream, now)?;
+        let answered =
+            factory.create_answer(&offered.description, &[dialer_address.into()], now)?;
         let mut service = Side::new(offered.transport, service_address);
         service
             .transport

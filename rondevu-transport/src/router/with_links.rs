@@ -92,13 +92,15 @@ impl World {
     /// Starts a link that both sides call `key`; the dialer uses `socket`.
     fn dial(&mut self, key: u32, socket: ([u8; 4], u16)) {
         let options = StreamOptions::reliable("s", "");
-        let offer = self
-            .factory
-            .create_offer(&[SERVICE.into()], options, self.now);
+        let offer =
+            self.factory
+                .create_offer(&[SocketAddr::from(SERVICE).into()], options, self.now);
         let mut offer = offer.unwrap();
-        let answer = self
-            .factory
-            .create_answer(&offer.description, &[socket.into()], self.now);
+        let answer = self.factory.create_answer(
+            &offer.description,
+            &[SocketAddr::from(socket).into()],
+            self.now,
+        );
         let answer = answer.unwrap();
         let taken = offer.transport.accept_answer(&answer.description, self.now);
         taken.unwrap();

@@ -1,9 +1,9 @@
-//! The addresses of a peer, as descriptions and signaling name them.
+//! The addresses of both sides: the peer's as descriptions and signaling name them, and our own.
 
 use is::Candidate;
 use rondevu_core::IceCandidate;
 
-use crate::TransportError;
+use crate::{LocalCandidate, TransportError};
 
 /// The line of a candidate that came through signaling; `None` if it marks the end.
 pub(crate) fn candidate_line(candidate: &IceCandidate) -> Result<Option<&str>, TransportError> {
@@ -23,6 +23,18 @@ pub(crate) fn parse_candidate(line: &str) -> Result<Option<Candidate>, Transport
     Candidate::from_sdp_string(line)
         .map(Some)
         .map_err(|error| TransportError::Candidate(error.to_string()))
+}
+
+/// An address of this side in the engine's words.
+pub(crate) fn local_candidate(candidate: LocalCandidate) -> Result<Candidate, TransportError> {
+    match candidate {
+        LocalCandidate::Host(address) => Candidate::host(address, "udp"),
+        LocalCandidate::ServerReflexive { address, base } => {
+            Candidate::server_reflexive(address, base, "udp")
+        }
+        LocalCandidate::Relayed { address, base } => Candidate::relayed(address, base, "udp"),
+    }
+    .map_err(|error| TransportError::Candidate(error.to_string()))
 }
 
 /// Whether a candidate is of a kind that is well-formed but not used: TCP, or an mDNS name.

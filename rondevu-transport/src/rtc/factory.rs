@@ -1,24 +1,25 @@
 //! Makes WebRTC links that share one certificate.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rondevu_core::{DescriptionKind, Instant, SessionDescription, StreamOptions};
+use str0m::Rtc;
 use str0m::change::SdpOffer;
 use str0m::config::DtlsCert;
 use str0m::crypto::CryptoProvider;
-use str0m::{Candidate, Rtc};
 
 use super::RtcConfig;
+use super::candidate::local_candidate;
 use super::config::MESSAGE_BYTES_MAX;
 use super::credentials::Credentials;
 use super::epoch::Epoch;
 use super::link::RtcLink;
+use super::locals::Locals;
 use super::negotiated::Negotiated;
 use super::remote_sdp::RemoteSdp;
 use super::translate::channel_config;
-use crate::{Answered, Offered, TransportError, TransportFactory};
+use crate::{Answered, LocalCandidate, Offered, TransportError, TransportFactory};
 
 /// Makes links over WebRTC data channels.
 ///
@@ -56,8 +57,8 @@ impl RtcFactory {
         })
     }
 
-    /// An engine that knows `local` as its host candidates, and its ICE user name fragment.
-    fn engine(&self, local: &[SocketAddr], now: Instant) -> Result<Engine, TransportError> {
+    /// An engine that knows `local` as its candidates, and its ICE user name fragment.
+    fn engine(&self, local: &[LocalCandidate], now: Instant) -> Result<Engine, TransportError> {
         let credentials = self.credentials.draw();
         let ufrag = credentials.ufrag.clone();
         let mut config = str0m::RtcConfig::new()
@@ -78,7 +79,7 @@ impl RtcFactory {
 
         let usable = local
             .iter()
-            .filter_map(|&address| Candidate::host(address, "udp").ok());
+            .filter_map(|&candidate| local_candidate(candidate).ok());
         let added = usable
             .take(LOCAL_ADDRESSES_MAX)
             .filter_map(|candidate| rtc.add_local_candidate(candidate).map(drop))
@@ -98,7 +99,7 @@ struct Engine {
 impl TransportFactory for RtcFactory {
     fn create_offer(
         &self,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         stream: StreamOptions,
         now: Instant,
     ) -> Result<Offered, TransportError> {
@@ -113,7 +114,9 @@ impl TransportFactory for RtcFactory {
         // Read back for the tag of its media section, which an answer must repeat.
         let own = RemoteSdp::parse(&description, DescriptionKind::Offer)?;
         let mid = own.mid().to_owned();
-        let mut link = RtcLink::offering(&self.config, self.epoch, ufrag, rtc, pending, mid);
+        let locals = Locals::new(local, mid.clone());
+        let mut link =
+            RtcLink::offering(&self.config, self.epoch, ufrag, locals, rtc, pending, mid);
         let stream = link.add_first_stream(channel, stream);
         Ok(Offered {
             transport: Box::new(link),
@@ -125,7 +128,7 @@ impl TransportFactory for RtcFactory {
     fn create_answer(
         &self,
         offer: &SessionDescription,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         now: Instant,
     ) -> Result<Answered, TransportError> {
         let mut remote = RemoteSdp::parse(offer, DescriptionKind::Offer)?;
@@ -138,7 +141,8 @@ impl TransportFactory for RtcFactory {
             .accept_offer(offer)
             .map_err(|error| TransportError::Description(error.to_string()))?;
         let negotiated = Negotiated::new(rtc, &remote);
-        let mut link = RtcLink::answering(&self.config, self.epoch, ufrag, negotiated);
+        let locals = Locals::new(local, remote.mid().to_owned());
+        let mut link = RtcLink::answering(&self.config, self.epoch, ufrag, locals, negotiated);
         link.start(now);
         Ok(Answered {
             transport: Box::new(link),

@@ -18,6 +18,7 @@ use super::epoch::Epoch;
 use super::factory::BUFFER_BYTES;
 use super::flight::Flight;
 use super::idleness::Idleness;
+use super::locals::Locals;
 use super::negotiated::Negotiated;
 use super::remote_sdp::RemoteSdp;
 use super::sources::Sources;
@@ -42,6 +43,7 @@ pub(super) struct RtcLink {
     path: Path,
     streams: Streams<ChannelId>,
     sources: Sources,
+    locals: Locals,
     idleness: Idleness,
     flight: Flight,
     drainage: Drainage,
@@ -69,11 +71,13 @@ enum Phase {
     Ended,
 }
 
-/// Whether ICE has a path to the peer.
+/// Whether ICE has found a path to the peer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Path {
     Searched,
     Found,
+    /// And the handshake is over.
+    Connected,
 }
 
 /// How far the engine's output has been taken over.
@@ -90,6 +94,7 @@ impl RtcLink {
         config: &RtcConfig,
         epoch: Epoch,
         ufrag: String,
+        locals: Locals,
         rtc: Box<Rtc>,
         pending: SdpPendingOffer,
         mid: String,
@@ -100,19 +105,20 @@ impl RtcLink {
             mid,
             early_checks: 0,
         };
-        Self::new(config, epoch, ufrag, phase)
+        Self::new(config, epoch, ufrag, locals, phase)
     }
 
     pub(super) fn answering(
         config: &RtcConfig,
         epoch: Epoch,
         ufrag: String,
+        locals: Locals,
         negotiated: Negotiated,
     ) -> Self {
-        Self::new(config, epoch, ufrag, Phase::Negotiated(negotiated))
+        Self::new(config, epoch, ufrag, locals, Phase::Negotiated(negotiated))
     }
 
-    fn new(config: &RtcConfig, epoch: Epoch, ufrag: String, phase: Phase) -> Self {
+    fn new(config: &RtcConfig, epoch: Epoch, ufrag: String, locals: Locals, phase: Phase) -> Self {
         Self {
             epoch,
             ufrag,
@@ -123,6 +129,7 @@ impl RtcLink {
             path: Path::Searched,
             streams: Streams::new(config.streams_max),
             sources: Sources::default(),
+            locals,
             idleness: Idleness::default(),
             flight: Flight::new(),
             drainage: Drainage::Until(None),
@@ -250,12 +257,17 @@ impl RtcLink {
     }
 
     fn transmit(&mut self, datagram: Datagram) {
-        match Stun::parse(&datagram.payload).map(|stun| stun.class()) {
-            Some(Class::Request) => self.idleness.on_check(self.now),
-            Some(Class::Success | Class::Failure | Class::Indication) => {}
+        let stun = Stun::parse(&datagram.payload);
+        match stun.map(|stun| (stun.class(), stun.transaction())) {
+            Some((Class::Request, transaction)) => {
+                self.idleness.on_check(self.now);
+                self.locals.on_check(transaction, self.now);
+            }
+            Some((Class::Success | Class::Failure | Class::Indication, _)) => {}
             None => {
                 self.idleness.on_data(self.now);
                 self.flight.on_sent(&datagram, self.now);
+                self.locals.on_sent(&datagram);
             }
         }
         self.transmits.push_back(datagram);
@@ -275,12 +287,15 @@ impl RtcLink {
         }
         match event {
             Event::IceConnectionStateChange(state) if state.is_connected() => {
-                self.path = Path::Found;
+                if self.path == Path::Searched {
+                    self.path = Path::Found;
+                }
             }
             Event::IceConnectionStateChange(state) if state.is_disconnected() => {
                 self.begin_closing(LinkClosed::NoPath);
             }
             Event::Connected => {
+                self.path = Path::Connected;
                 let info = self.info();
                 self.events.push_back(LinkEvent::Connected(info));
             }

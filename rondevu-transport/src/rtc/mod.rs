@@ -4,6 +4,7 @@
 //! RtcFactory ── makes ──► link (Transport) ── owns ──► str0m::Rtc
 //!   certificate, limits     ├─ streams    which channel is which stream, who may write
 //!                           ├─ sources    which addresses are heard, early DTLS
+//!                           ├─ locals     its own candidates, and the path in use
 //!                           ├─ flight     what to repeat while connecting
 //!                           ├─ idleness   when checks may wait
 //!                           └─ remote_sdp what of the peer's description is believed
@@ -19,6 +20,8 @@ pub(crate) mod flight;
 pub(crate) mod idleness;
 #[cfg(feature = "str0m")]
 mod link;
+#[cfg(feature = "str0m")]
+mod locals;
 #[cfg(feature = "str0m")]
 mod negotiated;
 pub(crate) mod remote_sdp;

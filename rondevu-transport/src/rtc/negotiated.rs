@@ -1,11 +1,13 @@
 //! An engine that has both descriptions, and what was agreed in them.
 
-use str0m::Rtc;
+use std::net::SocketAddr;
+
+use str0m::{Candidate, Rtc};
 use tracing::debug;
 
 use super::candidate::{REMOTE_CANDIDATES_MAX, parse_candidate};
 use super::remote_sdp::RemoteSdp;
-use crate::{Fingerprints, TransportError};
+use crate::{CandidateKind, Fingerprints, TransportError};
 
 /// An engine that knows both sides' descriptions.
 pub(super) struct Negotiated {
@@ -14,6 +16,8 @@ pub(super) struct Negotiated {
     /// The largest message that the peer takes.
     pub(super) message_bytes_max: usize,
     candidates_left: usize,
+    /// What the peer has told of its addresses.
+    pub(super) remotes: Vec<(SocketAddr, CandidateKind)>,
 }
 
 impl Negotiated {
@@ -29,6 +33,7 @@ impl Negotiated {
             },
             message_bytes_max: usize::try_from(remote.message_bytes_max).unwrap_or(usize::MAX),
             candidates_left: REMOTE_CANDIDATES_MAX,
+            remotes: Vec::new(),
         };
         for line in &remote.candidates {
             if let Err(error) = negotiated.add_candidate(line) {
@@ -46,10 +51,20 @@ impl Negotiated {
         match self.candidates_left.checked_sub(1) {
             Some(left) => {
                 self.candidates_left = left;
+                self.remotes.push((candidate.addr(), kind(&candidate)));
                 self.rtc.add_remote_candidate(candidate);
             }
             None => debug!("one candidate too many ignored"),
         }
         Ok(())
+    }
+}
+
+fn kind(candidate: &Candidate) -> CandidateKind {
+    match candidate.kind() {
+        str0m::CandidateKind::Host => CandidateKind::Host,
+        str0m::CandidateKind::ServerReflexive => CandidateKind::ServerReflexive,
+        str0m::CandidateKind::PeerReflexive => CandidateKind::PeerReflexive,
+        str0m::CandidateKind::Relayed => CandidateKind::Relayed,
     }
 }

@@ -1,5 +1,6 @@
 //! WebRTC links against each other in virtual time.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rondevu_core::{Instant, LinkClosed, LinkEvent, SessionDescription, StreamOptions};
@@ -62,8 +63,8 @@ fn a_lost_handshake_message_costs_tenths_of_a_second() {
 #[test]
 fn a_certificate_that_was_not_promised_ends_the_link() {
     let (factory, other) = (fixture(), fixture());
-    let here = [([192, 0, 2, 1], 5000).into()];
-    let there = [([192, 0, 2, 2], 6000).into()];
+    let here = [SocketAddr::from(([192, 0, 2, 1], 5000)).into()];
+    let there = [SocketAddr::from(([192, 0, 2, 2], 6000)).into()];
     let now = Instant::ORIGIN;
     let offer = factory.create_offer(&here, StreamOptions::reliable("", ""), now);
     let offer = offer.unwrap();

@@ -18,12 +18,16 @@ use crate::greeting::Host;
 use crate::service::ServiceOptions;
 
 /// An offer like no other: servers that name offers by their description refuse one that they know.
-fn new_offer(host: &Host) -> Result<Offered, SignalingError> {
+async fn new_offer(host: &Host) -> Result<Offered, SignalingError> {
     let inner = &host.client.inner;
     let stream = StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL);
+    let candidates = host.paths.candidates().await;
+    let candidates = candidates.map_err(|error| SignalingError::Unreachable {
+        source: Arc::new(error),
+    })?;
     inner
         .factory
-        .create_offer(&host.sockets.addresses(), stream, inner.clock.now())
+        .create_offer(&candidates, stream, inner.clock.now())
         .map_err(|error| SignalingError::Invalid {
             reason: error.to_string(),
         })
@@ -37,7 +41,7 @@ pub(super) async fn publish(
     options: ServiceOptions,
 ) -> Result<(PublishedService, Offered), SignalingError> {
     let inner = &host.client.inner;
-    let offered = new_offer(&host)?;
+    let offered = new_offer(&host).await?;
     let publication = || {
         let signed = inner
             .key_pair
@@ -70,8 +74,10 @@ pub(super) async fn create_offers(
     service: Option<ServiceId>,
     ttl: Option<Duration>,
 ) -> Result<Vec<Standing>, SignalingError> {
-    let offered = keys.iter().map(|_| new_offer(&host));
-    let offered = offered.collect::<Result<Vec<_>, _>>()?;
+    let mut offered = Vec::new();
+    for _ in &keys {
+        offered.push(new_offer(&host).await?);
+    }
     let offer = |offered: &Offered| NewOffer {
         service: service.clone(),
         ttl,

@@ -1,13 +1,12 @@
 //! Links whose descriptions name no address, so that all depends on candidates that come late.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use rondevu_signaling::original::OriginalServer;
 use rondevu_signaling::server::{Server, ServerConfig};
 use rondevu_signaling::{HttpSignaling, MemorySignaling};
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
-use rondevu_transport::{Answered, Offered, TransportFactory};
+use rondevu_transport::{Answered, LocalCandidate, Offered, TransportFactory};
 
 use super::*;
 use crate::{Rondevu, ServiceOptions};
@@ -45,7 +44,7 @@ fn strip(description: &mut SessionDescription) -> VecDeque<IceCandidate> {
 impl TransportFactory for LateFactory {
     fn create_offer(
         &self,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         stream: StreamOptions,
         now: Instant,
     ) -> Result<Offered, TransportError> {
@@ -62,7 +61,7 @@ impl TransportFactory for LateFactory {
     fn create_answer(
         &self,
         offer: &SessionDescription,
-        local: &[SocketAddr],
+        local: &[LocalCandidate],
         now: Instant,
     ) -> Result<Answered, TransportError> {
         let mut answered = self.0.create_answer(offer, local, now)?;

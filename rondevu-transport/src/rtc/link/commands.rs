@@ -1,8 +1,9 @@
 //! What the embedder asks of a WebRTC link.
 
 use super::*;
-use crate::rtc::candidate::candidate_line;
+use crate::rtc::candidate::{candidate_line, local_candidate};
 use crate::rtc::config::{MESSAGE_BYTES_MAX, UNNEGOTIATED_BYTES};
+use crate::{LinkPath, LinkStage, LocalCandidate};
 
 impl Transport for RtcLink {
     fn accept_answer(
@@ -64,6 +65,39 @@ impl Transport for RtcLink {
         negotiated.add_candidate(line)?;
         self.turn(self.now);
         Ok(())
+    }
+
+    fn add_local_candidate(&mut self, candidate: LocalCandidate, now: Instant) {
+        self.advance(now);
+        let Ok(translated) = local_candidate(candidate) else {
+            return debug!(?candidate, "an address that is of no use to a peer");
+        };
+        if !self.locals.has_room(candidate) {
+            return;
+        }
+        let Some(rtc) = self.rtc() else { return };
+        let line = rtc.add_local_candidate(translated);
+        let line = line.map(|candidate| candidate.to_sdp_string());
+        self.locals.add(candidate, line);
+        if self.negotiated().is_some() {
+            self.turn(self.now);
+        }
+    }
+
+    fn remove_local_candidate(&mut self, candidate: LocalCandidate, now: Instant) {
+        self.advance(now);
+        self.locals.remove(candidate);
+        let (Ok(translated), Some(rtc)) = (local_candidate(candidate), self.rtc()) else {
+            return;
+        };
+        rtc.direct_api().invalidate_candidate(&translated);
+        if self.negotiated().is_some() {
+            self.turn(self.now);
+        }
+    }
+
+    fn poll_candidate(&mut self) -> Option<IceCandidate> {
+        self.locals.poll_news(&self.ufrag)
     }
 
     fn open_stream(
@@ -211,6 +245,23 @@ impl Transport for RtcLink {
         let negotiated = self.negotiated();
         let peer = negotiated.map_or(UNNEGOTIATED_BYTES, |n| n.message_bytes_max);
         peer.min(self.buffer_bytes.max(MESSAGE_BYTES_MAX))
+    }
+
+    fn stage(&self) -> LinkStage {
+        match (&self.phase, self.path) {
+            (Phase::Offering { .. }, _) => LinkStage::Offered,
+            (_, Path::Connected) => LinkStage::Connected,
+            (_, Path::Found) => LinkStage::Securing,
+            (_, Path::Searched) => LinkStage::Searching {
+                local: self.locals.count(),
+                remote: self.negotiated().map_or(0, |n| n.remotes.len()),
+            },
+        }
+    }
+
+    fn path(&self) -> Option<LinkPath> {
+        let remotes = &self.negotiated()?.remotes;
+        self.locals.path(remotes)
     }
 
     fn fingerprints(&self) -> Option<Fingerprints> {

@@ -25,6 +25,10 @@ impl RtcLink {
                 "peer claims too many addresses, response ignored"
             );
         }
+        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address()) {
+            self.locals
+                .on_mapped(datagram, mapped, stun.transaction(), self.now);
+        }
         if stun.class() == Class::Success
             && let Some(round_trip) = self.idleness.on_answer(self.now)
         {
@@ -63,7 +67,7 @@ impl RtcLink {
 
     /// Feeds what came before there was a path, now that there may be one.
     pub(super) fn feed_early(&mut self) {
-        while self.path == Path::Found
+        while self.path != Path::Searched
             && let Some(early) = self.sources.take_early()
         {
             if let Some(input) = self.parse(early.as_received()) {

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use rondevu::{IceServer, Rondevu, RondevuBuilder};
 use tracing_subscriber::EnvFilter;
 
 /// Two programs find each other by name and keep talking, whatever the network does.
@@ -53,6 +54,50 @@ struct Network {
         value_name = "ADDR"
     )]
     bind: SocketAddr,
+    /// A STUN or TURN server, as in stun:HOST, turn:HOST?transport=tcp or turns:HOST; may be given
+    /// several times. Without it only peers that see each other connect.
+    #[arg(
+        long,
+        env = "RONDEVU_ICE_SERVERS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    ice_server: Vec<String>,
+    /// The user name for the TURN servers.
+    #[arg(long, env = "RONDEVU_ICE_USERNAME", value_name = "NAME")]
+    ice_username: Option<String>,
+    /// The credential for the TURN servers; others see it in the list of processes, so better set the
+    /// variable.
+    #[arg(
+        long,
+        env = "RONDEVU_ICE_CREDENTIAL",
+        value_name = "SECRET",
+        hide_env_values = true,
+        requires = "ice_username"
+    )]
+    ice_credential: Option<String>,
+    /// Tell peers addresses of TURN servers alone, and none of this machine.
+    #[arg(long, env = "RONDEVU_RELAY_ONLY", requires = "ice_server")]
+    relay_only: bool,
+}
+
+impl Network {
+    /// A client that is to be configured further.
+    fn builder(&self) -> anyhow::Result<RondevuBuilder> {
+        let mut servers = Vec::new();
+        if !self.ice_server.is_empty() {
+            let server = IceServer::new(&self.ice_server)?;
+            servers.push(match (&self.ice_username, &self.ice_credential) {
+                (Some(username), Some(credential)) => server.credential(username, credential),
+                (_, _) => server,
+            });
+        }
+        let builder = Rondevu::builder().server(&self.server).bind(self.bind);
+        Ok(match self.relay_only {
+            true => builder.relay_only(servers),
+            false => builder.ice_servers(servers),
+        })
+    }
 }
 
 fn main() -> ExitCode {
@@ -91,7 +136,11 @@ fn main() -> ExitCode {
 fn log(command: &Command) {
     let (default, format) = match command {
         Command::Up(args) => ("warn,rondevu_signaling=info", args.log_format),
-        Command::Demo(_) | Command::Claim(_) | Command::Pipe(_) => ("error", LogFormat::Text),
+        // What the TURN client logs as errors is said by ours, in context.
+        Command::Demo(_) | Command::Claim(_) | Command::Pipe(_) => (
+            "error,stun_proto=off,turn_client_proto=off",
+            LogFormat::Text,
+        ),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
     let subscriber = tracing_subscriber::fmt()

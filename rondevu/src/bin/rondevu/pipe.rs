@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rondevu::{
     ChannelConfig, ConnectionConfig, ConnectionEvent, Delivery, DurableChannel, DurableConnection,
-    HalfOpen, KeyPolicy, PublicKey, QueueLimits, Rondevu, RondevuBuilder, ServiceName,
+    HalfOpen, KeyPolicy, LinkPath, PublicKey, QueueLimits, RondevuBuilder, ServiceName,
     ServiceOptions, Username,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,10 +56,7 @@ impl FromStr for Address {
 }
 
 pub(crate) async fn run(args: PipeArgs) -> Result<ExitCode> {
-    let builder = Rondevu::builder()
-        .server(&args.network.server)
-        .bind(args.network.bind)
-        .connection(connection_config());
+    let builder = args.network.builder()?.connection(connection_config());
     let (username, service) = (
         args.address.username.as_str(),
         args.address.service.as_str(),
@@ -83,6 +80,7 @@ pub(crate) async fn run(args: PipeArgs) -> Result<ExitCode> {
             Some(key) => eprintln!("connected to {username}/{service}, key {key}"),
             None => eprintln!("connected to {username}/{service}, which proved no key"),
         }
+        say_path(&connection);
         let channel = connection.create_channel("pipe", &channel_config())?;
         return join(connection, channel).await;
     }
@@ -110,6 +108,7 @@ async fn listen(builder: RondevuBuilder, args: &PipeArgs) -> Result<ExitCode> {
         .await
         .context("the service was stopped")?;
     eprintln!("a peer connected");
+    say_path(&connection);
     let channel = connection
         .incoming_channel()
         .await
@@ -143,7 +142,12 @@ fn channel_config() -> ChannelConfig {
 
 /// Copies both ways until it is over, and says on standard error what happens to the link.
 async fn join(connection: DurableConnection, channel: DurableChannel) -> Result<ExitCode> {
-    let events = tokio::spawn(report(connection.clone()));
+    let events = tokio::spawn({
+        let connection = connection.clone();
+        async move {
+            tokio::join!(report(connection.clone()), report_paths(&connection));
+        }
+    });
     let read = AtomicU64::new(0);
     let input = copy_in(&channel, &read);
     let output = copy_out(&channel);
@@ -215,6 +219,27 @@ async fn copy_out(channel: &DurableChannel) -> Result<u64> {
     Ok(written)
 }
 
+fn say_path(connection: &DurableConnection) {
+    if let Some(path) = connection.path() {
+        eprintln!("path: {path}");
+    }
+}
+
+/// Says when a better path was found, or another had to be taken.
+async fn report_paths(connection: &DurableConnection) {
+    let ends = |path: LinkPath| (path.local, path.remote);
+    let mut known = connection.path().map(ends);
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(path) = connection.path() else {
+            continue;
+        };
+        if known.replace(ends(path)) != Some(ends(path)) {
+            eprintln!("path: {path}");
+        }
+    }
+}
+
 async fn report(connection: DurableConnection) {
     let mut events = connection.events();
     let mut lost = false;
@@ -232,6 +257,7 @@ async fn report(connection: DurableConnection) {
             }
             Ok(ConnectionEvent::Connected { .. }) if std::mem::take(&mut lost) => {
                 eprintln!("resumed");
+                say_path(&connection);
             }
             Ok(ConnectionEvent::SessionReset { .. }) => {
                 eprintln!("the other end was restarted: its output begins in the middle");

@@ -12,7 +12,7 @@ use rondevu_durable::sim::{
     Description, EndId, Fabric, FabricEvent, Fault, Lost, Node, Setup, Told, Write,
 };
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
-use rondevu_transport::{Datagram, Router, Transport, TransportFactory, Written};
+use rondevu_transport::{Datagram, LocalCandidate, Router, Transport, TransportFactory, Written};
 
 use crate::congestion::Congestion;
 use crate::network::{Network, SERVICE, address_of};
@@ -312,7 +312,9 @@ impl Fabric for RtcFabric {
     }
 
     fn offer(&mut self, stream: StreamOptions, now: Instant) -> Option<(EndId, StreamId)> {
-        let offered = FACTORIES[0].create_offer(&[SERVICE], stream, now).ok()?;
+        let offered = FACTORIES[0]
+            .create_offer(&[LocalCandidate::Host(SERVICE)], stream, now)
+            .ok()?;
         let id = self.add_end(Node::Service, offered.transport, offered.description);
         if let Some(link) = &self.ends[id.0 as usize].link {
             self.router.register(id.0, link.local_username_fragment());
@@ -324,7 +326,9 @@ impl Fabric for RtcFabric {
         let description = &self.ends.get(offer.0.0 as usize)?.description;
         let address = address_of(EndId(self.ends.len() as u32));
         let factory = &FACTORIES[1 + usize::from(dialer) % DIALERS_MAX];
-        let answered = factory.create_answer(description, &[address], now).ok()?;
+        let answered = factory
+            .create_answer(description, &[LocalCandidate::Host(address)], now)
+            .ok()?;
         let node = Node::Dialer(dialer);
         let id = self.add_end(node, answered.transport, answered.description);
         self.end(id).peer = Some(offer.0);

@@ -1,0 +1,199 @@
+//! A gatherer and servers that answer by the book, or not at all.
+
+use std::time::Duration;
+
+use super::*;
+use crate::stun::{Class, mapped};
+
+const BASE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)), 5000);
+
+fn at(millis: u64) -> Instant {
+    Instant::from_origin(Duration::from_millis(millis))
+}
+
+fn public(last: u8, port: u16) -> SocketAddr {
+    SocketAddr::from(([203, 0, 113, last], port))
+}
+
+fn gatherer(urls: &[&str], policy: IceTransportPolicy) -> Gatherer {
+    let server = IceServer::new(urls).unwrap().credential("user", "secret");
+    Gatherer::new(&[BASE], &[server], policy, 1, at(0)).unwrap()
+}
+
+/// Answers every question to a STUN server as a NAT with the address `seen` would make it look.
+fn answer(gatherer: &mut Gatherer, seen: SocketAddr, now: Instant) -> usize {
+    let mut answered = 0;
+    while let Some(question) = gatherer.poll_transmit() {
+        let stun = Stun::parse(&question.payload).unwrap();
+        if stun.class() == Class::Request && question.payload.len() == 20 {
+            let answer = mapped(stun.transaction(), seen);
+            let received = Received {
+                source: question.destination,
+                destination: question.source,
+                payload: &answer,
+            };
+            gatherer.handle_datagram(received, now);
+            answered += 1;
+        }
+    }
+    answered
+}
+
+fn events(gatherer: &mut Gatherer) -> Vec<GatherEvent> {
+    std::iter::from_fn(|| gatherer.poll_event()).collect()
+}
+
+#[test]
+fn names_are_looked_up_and_what_servers_see_is_found() {
+    let mut gatherer = gatherer(&["stun:example.org"], IceTransportPolicy::All);
+    let host = LocalCandidate::Host(BASE);
+    assert_eq!(gatherer.candidates(), [host]);
+    let asked = GatherAction::Resolve {
+        server: 0,
+        host: "example.org".into(),
+    };
+    assert_eq!(gatherer.poll_action(), Some(asked));
+    assert_eq!(gatherer.poll_action(), None);
+    assert!(!gatherer.is_settled());
+    let addresses = vec![public(9, 0).ip(), public(8, 0).ip()];
+    gatherer.handle_resolved(0, Ok(addresses), at(5));
+    assert!(gatherer.is_server(public(9, 3478)));
+    assert!(!gatherer.is_server(public(8, 3478)), "one is enough");
+
+    assert_eq!(answer(&mut gatherer, public(1, 7000), at(30)), 1);
+    let found = LocalCandidate::ServerReflexive {
+        address: public(1, 7000),
+        base: BASE,
+    };
+    assert_eq!(gatherer.candidates(), [host, found]);
+    assert!(gatherer.is_settled());
+    let told = events(&mut gatherer);
+    assert_eq!(told.last(), Some(&GatherEvent::Found(found)));
+
+    // The NAT forgets, and lends another address.
+    gatherer.handle_timeout(at(15_030));
+    assert_eq!(answer(&mut gatherer, public(1, 7001), at(15_060)), 1);
+    assert!(events(&mut gatherer).contains(&GatherEvent::Lost(found)));
+    assert_eq!(gatherer.candidates().len(), 2);
+    assert_eq!(gatherer.failures(), []);
+}
+
+#[test]
+fn without_a_nat_nothing_is_found_twice() {
+    let urls = ["stun:203.0.113.9", "stun:203.0.113.8"];
+    let mut gatherer = gatherer(&urls, IceTransportPolicy::All);
+    assert_eq!(answer(&mut gatherer, BASE, at(30)), 2);
+    assert_eq!(gatherer.candidates(), [LocalCandidate::Host(BASE)]);
+    assert!(gatherer.is_settled());
+}
+
+#[test]
+fn silence_and_unknown_names_are_reported() {
+    let urls = [
+        "stun:203.0.113.9",
+        "stun:nowhere.example",
+        "stun:[2001:db8::1]",
+    ];
+    let mut gatherer = gatherer(&urls, IceTransportPolicy::All);
+    gatherer.handle_resolved(1, Err("no such name".into()), at(0));
+    while !gatherer.is_settled() {
+        let next = gatherer.poll_timeout().unwrap();
+        gatherer.handle_timeout(next);
+        while gatherer.poll_transmit().is_some() {}
+    }
+    let failures = gatherer.failures();
+    assert_eq!(
+        failures,
+        [
+            ("stun:203.0.113.9:3478".into(), GatherFailure::Unreachable),
+            (
+                "stun:nowhere.example:3478".into(),
+                GatherFailure::Name("no such name".into())
+            ),
+            ("stun:[2001:db8::1]:3478".into(), GatherFailure::NoBase),
+        ]
+    );
+}
+
+#[test]
+fn with_relays_alone_nobody_learns_an_address_of_this_machine() {
+    let urls = ["turn:203.0.113.9", "stun:203.0.113.8"];
+    let mut gatherer = gatherer(&urls, IceTransportPolicy::Relay);
+    assert_eq!(gatherer.candidates(), []);
+    // It asks for an allocation, and not how it looks.
+    assert_eq!(answer(&mut gatherer, public(1, 7000), at(30)), 0);
+    assert_eq!(gatherer.candidates(), []);
+    let stun = IceServer::new(["stun:203.0.113.9"]).unwrap();
+    let refused = check_servers(&[stun], IceTransportPolicy::Relay);
+    assert_eq!(refused, Err(IceServerError::NoRelay));
+}
+
+#[test]
+fn streams_are_opened_for_servers_over_tcp_and_tls() {
+    let urls = ["turn:203.0.113.9?transport=tcp", "turns:203.0.113.9"];
+    let mut gatherer = gatherer(&urls, IceTransportPolicy::All);
+    let connect = |stream, port, tls_name: Option<&str>| GatherAction::Connect {
+        stream,
+        server: public(9, port),
+        tls_name: tls_name.map(str::to_owned),
+    };
+    assert_eq!(gatherer.poll_action(), Some(connect(1, 3478, None)));
+    let tls = connect(2, 5349, Some("203.0.113.9"));
+    assert_eq!(gatherer.poll_action(), Some(tls));
+    gatherer.handle_connected(1, BASE, at(10));
+    let Some(GatherAction::Write { stream: 1, bytes }) = gatherer.poll_action() else {
+        panic!("nothing is asked for");
+    };
+    assert!(Stun::parse(&bytes).is_some());
+    // The stream ends before there is an answer, and another one never comes.
+    gatherer.handle_disconnected(1, "reset", at(20));
+    gatherer.handle_disconnected(2, "refused", at(20));
+    let why = |why: &str| GatherFailure::Connection(why.into());
+    let failures: Vec<_> = gatherer.failures().into_iter().map(|(_, f)| f).collect();
+    assert_eq!(failures, [why("reset"), why("refused")]);
+    assert!(gatherer.is_settled());
+    // Tried again after a pause.
+    let hung_up: Vec<_> = std::iter::from_fn(|| gatherer.poll_action()).collect();
+    assert_eq!(hung_up.len(), 2);
+    let retry = gatherer.poll_timeout().unwrap();
+    gatherer.handle_timeout(retry);
+    assert_eq!(gatherer.poll_action(), Some(connect(1, 3478, None)));
+}
+
+#[test]
+fn sockets_come_and_go() {
+    let mut gatherer = gatherer(&["stun:203.0.113.9"], IceTransportPolicy::All);
+    answer(&mut gatherer, public(1, 7000), at(30));
+    events(&mut gatherer);
+    let other = SocketAddr::from(([192, 168, 7, 2], 5001));
+    gatherer.handle_bases(&[other], at(100));
+    assert_eq!(gatherer.candidates(), [LocalCandidate::Host(other)]);
+    assert_eq!(answer(&mut gatherer, public(2, 9000), at(130)), 1);
+    assert_eq!(gatherer.candidates().len(), 2);
+    assert_eq!(events(&mut gatherer).len(), 4);
+}
+
+#[test]
+fn strangers_and_garbage_change_nothing() {
+    let urls = ["stun:203.0.113.9", "turn:203.0.113.7"];
+    let mut gatherer = gatherer(&urls, IceTransportPolicy::All);
+    let before = gatherer.candidates().to_vec();
+    let question = gatherer.poll_transmit().unwrap();
+    let transaction = Stun::parse(&question.payload).unwrap().transaction();
+    let answer = mapped(transaction, public(1, 7000));
+    let datagram = |source, payload| Received {
+        source,
+        destination: BASE,
+        payload,
+    };
+    gatherer.handle_datagram(datagram(public(66, 3478), &answer), at(1));
+    for source in [public(9, 3478), public(7, 3478)] {
+        for end in 0..answer.len() {
+            gatherer.handle_datagram(datagram(source, &answer[..end]), at(1));
+        }
+        gatherer.handle_datagram(datagram(source, &[0x40, 0, 0, 4, 1, 2, 3, 4]), at(1));
+        gatherer.handle_datagram(datagram(source, &[]), at(1));
+    }
+    assert_eq!(gatherer.candidates(), before);
+    assert!(gatherer.poll_relayed().is_none());
+}

@@ -1,0 +1,194 @@
+//! What happens to a connection while its network changes or is bad.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::nat::Nat;
+use super::network::{Internet, Side, sh};
+use super::peers::Pair;
+use super::servers::Servers;
+use crate::process::Invocation;
+
+/// Runs each story, prints how long messages took, and fails if one did not end well.
+pub(super) fn run(internet: &Internet, _servers: &Servers) -> Result<()> {
+    println!("\n{:<34}{:>8}  what happened", "story", "ms");
+    let mut wrong = Vec::new();
+    for (number, (name, story)) in STORIES.iter().enumerate() {
+        internet.side(Side::A, Nat::PortRestricted)?;
+        internet.side(Side::B, Nat::PortRestricted)?;
+        let stage = Stage {
+            internet,
+            number: 100 + number,
+        };
+        let ended = story(&stage);
+        internet.rules("sw", "bridge", "")?;
+        match ended {
+            Ok((took, what)) => println!("{name:<34}{:>8}  {what}", took.as_millis()),
+            Err(error) => {
+                println!("{name:<34}{:>8}  {error:#}", "-");
+                wrong.push(format!("{name}: {error:#}"));
+            }
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => bail!("{}", wrong.join("; ")),
+    }
+}
+
+struct Stage<'a> {
+    internet: &'a Internet,
+    number: usize,
+}
+
+type Told = (Duration, String);
+type Story = fn(&Stage<'_>) -> Result<Told>;
+
+const STORIES: [(&str, Story); 9] = [
+    ("TURN over TLS", over_tls),
+    ("relays alone on both sides", relays_alone),
+    ("wrong TURN credentials", wrong_credentials),
+    ("the dialer's NAT rebinds", nat_rebinds),
+    ("the dialer roams", dialer_roams),
+    ("1 % loss", |stage| stage.loss(1)),
+    ("5 % loss", |stage| stage.loss(5)),
+    ("20 % loss", |stage| stage.loss(20)),
+    ("1 Mbit/s", slow_line),
+];
+
+const STUN: [&str; 2] = ["--ice-server", "stun:203.0.113.10"];
+const TURN: [&str; 2] = ["--ice-server", "turn:203.0.113.10"];
+const TURN_ONLY: [&str; 3] = ["--ice-server", "turn:203.0.113.10", "--relay-only"];
+const TLS_ONLY: [&str; 3] = ["--ice-server", "turns:203.0.113.10", "--relay-only"];
+
+impl Stage<'_> {
+    fn connect(&self, a: &[&str], b: &[&str]) -> Result<Pair> {
+        Pair::connect(Path::new("/run/lab"), self.number, a, b)
+    }
+
+    /// Lines back and forth while the switch loses every so many frames.
+    fn loss(&self, percent: u8) -> Result<Told> {
+        let mut pair = self.connect(&STUN, &STUN)?;
+        let rule = format!(
+            "chain forward {{ type filter hook forward priority 0; \
+             iifname != {{ \"ra-wan\", \"rb-wan\" }} accept; meta l4proto != udp accept; \
+             counter; numgen random mod 100 < {percent} counter drop; }};"
+        );
+        self.internet.rules("sw", "bridge", &rule)?;
+        let mut slowest = Duration::ZERO;
+        for _ in 0..100 {
+            slowest = slowest.max(pair.exchange(LIMIT)?);
+        }
+        let listed = Invocation::new("ip")
+            .args([
+                "netns", "exec", "sw", "nft", "list", "table", "bridge", "lab",
+            ])
+            .read()?;
+        let counts: Vec<f64> = listed
+            .split("counter packets ")
+            .skip(1)
+            .filter_map(|rest| rest.split_whitespace().next()?.parse().ok())
+            .collect();
+        let &[all, lost] = &counts[..] else {
+            bail!("the counters are gone: {listed}");
+        };
+        let measured = 100.0 * lost / all;
+        // A few hundred datagrams, so the share may be off by a few times its root.
+        if measured < f64::from(percent) / 4.0 || measured > 3.0 * f64::from(percent) {
+            bail!("{measured:.1} % of {all} datagrams were lost instead of {percent} %");
+        }
+        let what = format!("slowest of 100 exchanges; {measured:.1} % of {all} datagrams lost");
+        Ok((slowest, what))
+    }
+}
+
+fn over_tls(stage: &Stage<'_>) -> Result<Told> {
+    let pair = stage.connect(&TLS_ONLY, &TURN)?;
+    relayed(pair)
+}
+
+fn relays_alone(stage: &Stage<'_>) -> Result<Told> {
+    let pair = stage.connect(&TURN_ONLY, &TURN_ONLY)?;
+    relayed(pair)
+}
+
+fn relayed(pair: Pair) -> Result<Told> {
+    if !pair.path.contains("relay ") {
+        bail!("not relayed: {}", pair.path);
+    }
+    Ok((pair.took, pair.path.clone()))
+}
+
+/// The error names the server and the reason.
+fn wrong_credentials(stage: &Stage<'_>) -> Result<Told> {
+    let mut words = TURN_ONLY.to_vec();
+    words.extend(["--ice-username", "lab", "--ice-credential", "wrong"]);
+    let Err(error) = stage.connect(&STUN, &words) else {
+        bail!("connected");
+    };
+    let said = format!("{error:#}");
+    let expected = "turn:203.0.113.10:3478: it refuses the credentials";
+    match said.contains(expected) {
+        true => Ok((Duration::ZERO, expected.into())),
+        false => bail!("it said {said}"),
+    }
+}
+
+/// The router has another public address, and has forgotten all that it knew.
+fn nat_rebinds(stage: &Stage<'_>) -> Result<Told> {
+    let mut pair = stage.connect(&STUN, &STUN)?;
+    let router = Side::B.router();
+    sh(&format!(
+        "ip -n {router} addr del 203.0.113.2/24 dev wan && ip -n {router} addr add 203.0.113.102/24 dev wan \
+         && ip netns exec {router} conntrack -F"
+    ))?;
+    healed(&mut pair)
+}
+
+/// The dialer's machine has another address.
+fn dialer_roams(stage: &Stage<'_>) -> Result<Told> {
+    let mut pair = stage.connect(&STUN, &STUN)?;
+    let (peer, nat) = (Side::B.peer(), Nat::PortRestricted);
+    let (old, new, gateway) = (
+        Side::B.host(nat, 2),
+        Side::B.host(nat, 3),
+        Side::B.host(nat, 1),
+    );
+    sh(&format!(
+        "ip -n {peer} addr del {old}/24 dev eth0 && ip -n {peer} addr add {new}/24 dev eth0 \
+         && ip -n {peer} route add default via {gateway}"
+    ))?;
+    healed(&mut pair)
+}
+
+fn healed(pair: &mut Pair) -> Result<Told> {
+    let took = pair.exchange(LIMIT)?;
+    let what = match pair.repairs()? {
+        0 => "the link was kept".to_owned(),
+        _ => format!("a new link: {}", pair.latest_path()?),
+    };
+    Ok((took, what))
+}
+
+/// As much as an old telephone line carries.
+fn slow_line(stage: &Stage<'_>) -> Result<Told> {
+    let router = Side::B.router();
+    sh(&format!(
+        "tc -n {router} qdisc add dev wan root tbf rate 1mbit burst 5kb latency 200ms"
+    ))?;
+    let mut pair = stage.connect(&STUN, &STUN)?;
+    let shaped = Invocation::new("tc")
+        .args(["-n", router, "-s", "qdisc", "show", "dev", "wan"])
+        .read()?;
+    if !shaped.contains("rate 1Mbit") {
+        bail!("the line is not slow: {shaped}");
+    }
+    let took = pair.exchange(LIMIT)?;
+    let what = format!("one exchange; connected in {} ms", pair.took.as_millis());
+    Ok((took, what))
+}
+
+/// An outage is noticed within seconds, and an attempt takes some.
+const LIMIT: Duration = Duration::from_secs(40);
