@@ -6,11 +6,10 @@
 //! The page uses the module of `docs/browser`, so each window gets its messages once and in order while
 //! links come and go.
 
+mod pages;
+
 use std::net::SocketAddr;
 
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
 use rondevu::signaling::server::{Hub, ServerConfig};
 use rondevu::{ChannelConfig, DurableChannel, Message, Rondevu, ServiceOptions};
 use tokio::sync::broadcast;
@@ -24,7 +23,7 @@ pub(crate) async fn main() -> anyhow::Result<()> {
     let udp: SocketAddr = if serves { "0.0.0.0:0" } else { "127.0.0.1:0" }.parse()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let app = pages().merge(Hub::open(&ServerConfig::default()).await?.router());
+    let app = pages::router().merge(Hub::open(&ServerConfig::default()).await?.router());
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, app).await });
 
@@ -92,35 +91,3 @@ async fn serve(member: DurableChannel, room: broadcast::Sender<Message>) {
         }
     }
 }
-
-/// The page, and the modules that it loads.
-fn pages() -> Router {
-    let page = include_str!("chat.html");
-    let mut pages = Router::new().route("/chat", get(([(CONTENT_TYPE, "text/html")], page)));
-    for (name, module) in MODULES {
-        let module = ([(CONTENT_TYPE, "text/javascript")], *module);
-        pages = pages.route(&format!("/browser/{name}"), get(module));
-    }
-    pages
-}
-
-macro_rules! modules {
-    ($($name:literal),*) => {
-        &[$(($name, include_str!(concat!("../../../docs/browser/", $name)))),*]
-    };
-}
-
-const MODULES: &[(&str, &str)] = modules![
-    "channel.js",
-    "connection.js",
-    "frames.js",
-    "id_set.js",
-    "inbox.js",
-    "link.js",
-    "liveness.js",
-    "options.js",
-    "outbox.js",
-    "proof.js",
-    "rondevu.js",
-    "signaling.js"
-];
