@@ -140,7 +140,8 @@ impl Peer {
             while let Some(action) = machine.poll_action() {
                 match action {
                     Action::OpenStream { options, .. } => {
-                        drop(self.link.open_stream(options, now)?)
+                        // Which stream it is the link tells with an event.
+                        let _stream = self.link.open_stream(options, now)?;
                     }
                     Action::CloseStream { stream, .. } => self.link.close_stream(stream, now),
                     // With signaling at hand this is the place to dial again.

@@ -15,7 +15,6 @@ pub mod guarantees {}
 pub mod configuration {}
 
 #[doc = include_str!("../guide/deploying.md")]
-#[cfg(any(doc, feature = "server"))]
 pub mod deploying {}
 
 #[doc = include_str!("../guide/security.md")]

@@ -45,8 +45,8 @@ pub(crate) async fn main() -> anyhow::Result<()> {
     });
     let connection = client()?.connect("alice", SERVICE).await?;
     let channel = connection.create_channel("chat", &ChannelConfig::default())?;
-    for n in 0..1000u32 {
-        if n == 500 {
+    for n in 0..200u32 {
+        if n == 100 {
             // All links are lost; the session goes on over the next one.
             memory.cut_all();
         }
@@ -58,10 +58,10 @@ pub(crate) async fn main() -> anyhow::Result<()> {
         );
     }
     println!(
-        "1000 messages came back, once and in order, over {} links",
+        "200 messages came back, once and in order, over {} links",
         memory.links()
     );
-    anyhow::ensure!(memory.links() == 2, "the cut was not noticed");
+    anyhow::ensure!(memory.links() >= 2, "the cut was not noticed");
     connection.close().await;
     service.stop().await;
     Ok(())

@@ -66,7 +66,6 @@ fn what_was_begun_in_the_background_survives_a_pause() {
 fn a_cancelled_attempt_stops_and_connecting_can_begin_anew() {
     let mut pair = Pair::new(ConnectionConfig::default());
     let chat = channel(&mut pair);
-    pair.send(Role::Dialer, chat, "kept");
     pair.pump();
     // As far as the greeting: its answer is on the way.
     for _ in 0..3 {
@@ -76,10 +75,11 @@ fn a_cancelled_attempt_stops_and_connecting_can_begin_anew() {
     pair.wait(Duration::from_secs(100));
     assert_eq!(pair.dialer.state(), State::Connecting);
     assert!(pair.dialer.poll_timeout().is_none_or(|d| d.at > pair.now));
+    pair.send(Role::Dialer, chat, "waits");
     pair.dialer.connect(pair.now);
     pair.wait(Duration::from_secs(1));
     assert_eq!(pair.dialer.state(), State::Connected);
-    assert_eq!(pair.received(Role::Acceptor), ["kept"]);
+    assert_eq!(pair.received(Role::Acceptor), ["waits"]);
 }
 
 #[test]
