@@ -234,10 +234,12 @@ async fn two_services_of_one_client_are_not_mixed_up() {
         services.push(service);
     }
     for (name, service) in names.iter().zip(&services) {
+        let mut connections = Vec::new();
         for _ in 0..3 {
             let dialed = client.connect("alice", name).await.unwrap();
             let accepted = service.accept().await.unwrap();
             talk(&dialed, &accepted, "hello").await;
+            connections.push((dialed, accepted));
         }
         assert_eq!(service.active_connections(), 3);
     }
