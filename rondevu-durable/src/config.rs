@@ -32,8 +32,14 @@ pub struct ConnectionConfig {
     pub stable_after: Duration,
     /// How long the first connection may take, all attempts together. Default 30 s.
     pub connection_timeout: Duration,
-    /// How long one attempt may take. Default 10 s.
+    /// How long one attempt may take, from the first question to signaling to the greeting.
+    /// Default 10 s.
     pub attempt_timeout: Duration,
+    /// How long finding the peer through signaling and getting one of its offers may take within an
+    /// attempt. Default 5 s.
+    pub signaling_timeout: Duration,
+    /// How long the peer may take to answer the greeting on a link that is up. Default 5 s.
+    pub greeting_timeout: Duration,
     /// How long closing waits for the peer to confirm what was sent. Default 5 s.
     pub close_timeout: Duration,
     /// How long an acceptor keeps a session whose dialer is away. Default 5 min.
@@ -72,6 +78,8 @@ impl Default for ConnectionConfig {
             stable_after: Duration::from_secs(10),
             connection_timeout: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
+            signaling_timeout: Duration::from_secs(5),
+            greeting_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             resume_window: Duration::from_secs(300),
             liveness: LivenessConfig::default(),

@@ -266,7 +266,8 @@ pub enum ConnectionEvent {
         /// The number of the link within the session.
         generation: Generation,
     },
-    /// An attempt to replace the link is planned.
+    /// An attempt to replace the link is planned. A first connection that fails at its time-out
+    /// raises none; one that keeps trying does.
     Reconnecting {
         /// Its number, counted from 1.
         attempt: u32,

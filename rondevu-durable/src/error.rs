@@ -117,6 +117,16 @@ pub enum ConnectionFailure {
     Untrusted(ProofFailure),
 }
 
+impl ConnectionFailure {
+    /// Whether connecting again, without changing anything first, would fail the same way.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Rejected(_) | Self::NotDurable | Self::Untrusted(_) => true,
+            Self::Dial(_) | Self::TimedOut { .. } | Self::AttemptsExhausted { .. } => false,
+        }
+    }
+}
+
 /// Why a peer is not taken for who it says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

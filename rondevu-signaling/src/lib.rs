@@ -40,6 +40,7 @@
 //! | item | what it is |
 //! | --- | --- |
 //! | [`Signaling`] | what a peer can ask of a server, as `Arc<dyn Signaling>` |
+//! | [`SignalingLayer`] | to change a part of another `Signaling` |
 //! | [`KeyPair`] | the identity that owns a username |
 //! | [`MemorySignaling`] | all of it within one process |
 //! | `HttpSignaling` | the client of a server (feature `http`, on by default) |
@@ -55,6 +56,7 @@ pub mod fuzzing;
 #[cfg(feature = "http")]
 mod http;
 mod identity;
+mod layer;
 mod memory;
 mod messages;
 #[cfg(feature = "original-server")]
@@ -75,6 +77,7 @@ pub use http::{HttpSignaling, HttpSignalingBuilder};
 pub use identity::{
     BadSignature, KeyError, KeyPair, KeyTextError, PublicKey, Signature, SignedClaim, SignedPublish,
 };
+pub use layer::SignalingLayer;
 pub use memory::{MemoryPeer, MemorySignaling};
 pub use messages::{
     ClaimedUsername, CreatedOffer, ListedService, NewOffer, OfferAnswer, OwnOffer, OwnOfferAnswer,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use rondevu_core::{ChannelId, Delivery, DurableChannelState, Instant, Message, Outcome, Overflow};
 use rondevu_durable::{ChannelEvent, ChannelMachine, SendError};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, watch};
 
 use crate::connection::DurableConnection;
+use crate::events::Events;
 use crate::shared::{ChannelShared, Shared, lock};
 
 /// A message stream within a durable connection.
@@ -41,8 +42,10 @@ impl Drop for ChannelHandle {
 impl DurableChannel {
     pub(crate) fn new(connection: DurableConnection, id: ChannelId) -> Self {
         let waiters = {
-            let mut core = lock(&connection.0.shared.core);
-            Arc::clone(core.channels.entry(id).or_insert_with(ChannelShared::new))
+            let core = &mut *lock(&connection.0.shared.core);
+            let state = core.machine.channel(id).map(ChannelMachine::state);
+            let new = || ChannelShared::new(state.unwrap_or(DurableChannelState::Closed));
+            Arc::clone(core.channels.entry(id).or_insert_with(new))
         };
         Self(Arc::new(ChannelHandle {
             connection,
@@ -240,6 +243,8 @@ impl DurableChannel {
 
     /// Waits until the peer has confirmed everything that was sent so far.
     ///
+    /// Cancellation: no effect.
+    ///
     /// # Errors
     ///
     /// `false` if the channel was closed before.
@@ -263,7 +268,8 @@ impl DurableChannel {
 
     /// Closes the channel and waits until both directions have ended or the connection has.
     ///
-    /// Messages that come in meanwhile can still be received by another handle.
+    /// Messages that come in meanwhile can still be received by another handle. Cancellation:
+    /// closing goes on.
     pub async fn close(&self) {
         self.finish();
         let closed = |channel: &mut ChannelMachine| {
@@ -312,9 +318,14 @@ impl DurableChannel {
         self.with(|channel| channel.set_buffered_amount_low_threshold(bytes));
     }
 
+    /// Watches the state; a slow watcher sees only the latest.
+    pub fn watch_state(&self) -> watch::Receiver<DurableChannelState> {
+        self.0.waiters.state.subscribe()
+    }
+
     /// Everything that happens from now on, messages excepted.
-    pub fn events(&self) -> broadcast::Receiver<ChannelEvent> {
-        self.0.waiters.events.subscribe()
+    pub fn events(&self) -> Events<ChannelEvent> {
+        self.0.waiters.events.listen()
     }
 
     /// The connection.

@@ -11,6 +11,7 @@ use rondevu_signaling::{
 };
 use rondevu_transport::TransportFactory;
 use rondevu_transport::gather::{IceServer, IceTransportPolicy, check_servers};
+use tracing::Instrument as _;
 
 use crate::addresses::Addresses;
 use crate::cable::Cable;
@@ -21,7 +22,7 @@ use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ice::IceConfig;
-use crate::known_keys::{KeyPolicy, KnownKeys, KnownKeysInMemory};
+use crate::known_keys::{FirstUse, KeyPolicy, KnownKeys, KnownKeysInMemory};
 use crate::line::Lines;
 use crate::service::{DurableService, ServiceOptions};
 use crate::shared::Shared;
@@ -77,6 +78,19 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// What remembers the key that the peer proves, if that is wanted.
+    fn first_use(&self, target: &Target) -> Option<FirstUse> {
+        match (target, self.key_policy) {
+            (Target::Service { username, .. }, KeyPolicy::TrustOnFirstUse) => Some(FirstUse::new(
+                username.clone(),
+                Arc::clone(&self.known_keys),
+            )),
+            (Target::Uuid(_), _) | (_, KeyPolicy::Off | KeyPolicy::PinnedOnly) => None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rondevu")
@@ -98,8 +112,7 @@ pub struct RondevuBuilder {
     server: Option<String>,
     signaling: Option<Arc<dyn Signaling>>,
     engine: Engine,
-    factory: Option<Arc<dyn TransportFactory>>,
-    clock: Option<Clock>,
+    transport: Option<(Arc<dyn TransportFactory>, Clock)>,
     key_pair: Option<KeyPair>,
     key_policy: KeyPolicy,
     known_keys: Option<Arc<dyn KnownKeys>>,
@@ -227,11 +240,18 @@ impl RondevuBuilder {
         self
     }
 
-    /// Other links than WebRTC, made by a factory that goes by `clock`.
-    #[cfg(test)]
-    pub(crate) fn links(mut self, factory: Arc<dyn TransportFactory>, clock: Clock) -> Self {
-        self.factory = Some(factory);
-        self.clock = Some(clock);
+    /// Other links than WebRTC, or WebRTC configured otherwise. Both peers need factories that
+    /// understand each other's descriptions.
+    ///
+    /// The times that the factory and its links are told count from `epoch`: give
+    /// [`RtcFactory`] the same one, and others that do not care `std::time::Instant::now()`.
+    #[must_use]
+    pub fn transport(
+        mut self,
+        factory: Arc<dyn TransportFactory>,
+        epoch: std::time::Instant,
+    ) -> Self {
+        self.transport = Some((factory, Clock::since(epoch)));
         self
     }
 
@@ -253,10 +273,12 @@ impl RondevuBuilder {
             }
         };
         check_servers(&self.ice.servers, self.ice.policy)?;
-        let clock = self.clock.unwrap_or_else(Clock::start);
-        let factory: Arc<dyn TransportFactory> = match self.factory {
-            Some(factory) => factory,
-            None => self.engine.factory(clock.epoch())?,
+        let (factory, clock) = match self.transport {
+            Some(transport) => transport,
+            None => {
+                let clock = Clock::start();
+                (self.engine.factory(clock.epoch())?, clock)
+            }
         };
         let key_pair = match self.key_pair {
             Some(key_pair) => key_pair,
@@ -302,6 +324,8 @@ impl Rondevu {
 
     /// Claims a username for this client's key, or renews the claim.
     ///
+    /// Cancellation: the claim may have taken effect; claiming again is harmless.
+    ///
     /// # Errors
     ///
     /// [`Error::Username`] or [`Error::Signaling`].
@@ -332,30 +356,48 @@ impl Rondevu {
         ))
     }
 
-    /// Connects to a service by its owner and name.
+    /// Connects to a service by its owner and name, and returns when messages can flow.
     ///
-    /// Cancellation: the attempt ends.
+    /// If that does not succeed within [`ConnectionConfig::connection_timeout`], or cannot succeed,
+    /// the error says why and nothing goes on: it is reconnected only after a first success.
+    /// [`connect_in_background`](Self::connect_in_background) keeps trying instead. Cancellation:
+    /// the attempt ends.
     ///
     /// # Errors
     ///
-    /// [`Error::Username`], [`Error::ServiceName`], [`Error::Failed`].
+    /// [`Error::Username`], [`Error::ServiceName`], those of [`connection`](Self::connection), and
+    /// [`Error::Failed`].
     pub async fn connect(&self, username: &str, service: &str) -> Result<DurableConnection, Error> {
-        let target = Target::Service {
-            username: Username::parse(username)?,
-            service: ServiceName::parse(service)?,
-        };
-        let connection = self.connection(target)?;
+        let connection = self.connection(Target::parse(username, service)?)?;
         connection.connect().await?;
         Ok(connection)
     }
 
-    /// Connects to a service by its uuid.
+    /// A connection to a service that may not be there yet: attempts are repeated with
+    /// [backoff](ConnectionConfig::backoff), as after a lost link, and messages wait meanwhile.
+    ///
+    /// Watch [`DurableConnection::watch_state`], or wait with [`DurableConnection::connect`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Username`], [`Error::ServiceName`], those of [`connection`](Self::connection).
+    pub fn connect_in_background(
+        &self,
+        username: &str,
+        service: &str,
+    ) -> Result<DurableConnection, Error> {
+        let connection = self.connection(Target::parse(username, service)?)?;
+        connection.connect_in_background();
+        Ok(connection)
+    }
+
+    /// Connects to a service by its uuid, otherwise as [`connect`](Self::connect).
     ///
     /// Cancellation: the attempt ends.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`].
+    /// Those of [`connection`](Self::connection), and [`Error::Failed`].
     pub async fn connect_by_uuid(&self, uuid: ServiceUuid) -> Result<DurableConnection, Error> {
         let connection = self.connection(Target::Uuid(uuid))?;
         connection.connect().await?;
@@ -382,16 +424,14 @@ impl Rondevu {
             ice: Arc::clone(&inner.ice),
             clock: inner.clock,
             lines: inner.lines.clone(),
-            // The rest of the attempt is for finding a path.
-            patience: inner.config.attempt_timeout / 2,
+            patience: inner.config.signaling_timeout,
         };
-        let driver = Driver::dialing(Arc::clone(&shared), dialer, inner.addresses.watch());
-        tokio::spawn(driver.run());
-        Ok(DurableConnection::new(
-            shared,
-            Some(target),
-            Arc::clone(inner),
-        ))
+        let first_use = inner.first_use(&target);
+        let span = tracing::info_span!("connection", id = shared.id, %target);
+        let addresses = inner.addresses.watch();
+        let driver = Driver::dialing(Arc::clone(&shared), dialer, addresses, first_use);
+        tokio::spawn(driver.run().instrument(span));
+        Ok(DurableConnection::new(shared, Some(target)))
     }
 
     /// Remembers the key of a username, in place of another that was known: services of this name

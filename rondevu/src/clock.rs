@@ -2,7 +2,7 @@
 
 use rondevu_core::Instant;
 
-/// Counts from the moment when it was made.
+/// Counts from one moment, usually that when it was made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     epoch: std::time::Instant,
@@ -10,9 +10,11 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self {
-            epoch: std::time::Instant::now(),
-        }
+        Self::since(std::time::Instant::now())
+    }
+
+    pub(crate) fn since(epoch: std::time::Instant) -> Self {
+        Self { epoch }
     }
 
     pub(crate) fn epoch(self) -> std::time::Instant {

@@ -7,13 +7,12 @@ use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState, Usern
 use rondevu_durable::{ChannelConfig, ConnectionEvent, Durability, Role};
 use rondevu_signaling::PublicKey;
 use rondevu_transport::LinkPath;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::channel::DurableChannel;
-use crate::client::Inner;
 use crate::dial::Target;
 use crate::error::Error;
-use crate::known_keys::KeyPolicy;
+use crate::events::Events;
 use crate::shared::{ChannelShared, Shared, lock};
 
 /// A conversation with a peer that survives the loss of its network links.
@@ -27,7 +26,6 @@ pub struct DurableConnection(pub(crate) Arc<ConnectionHandle>);
 pub(crate) struct ConnectionHandle {
     pub(crate) shared: Arc<Shared>,
     target: Option<Target>,
-    client: Arc<Inner>,
 }
 
 /// Who the peer is.
@@ -56,12 +54,8 @@ impl Drop for ConnectionHandle {
 }
 
 impl DurableConnection {
-    pub(crate) fn new(shared: Arc<Shared>, target: Option<Target>, client: Arc<Inner>) -> Self {
-        Self(Arc::new(ConnectionHandle {
-            shared,
-            target,
-            client,
-        }))
+    pub(crate) fn new(shared: Arc<Shared>, target: Option<Target>) -> Self {
+        Self(Arc::new(ConnectionHandle { shared, target }))
     }
 
     fn shared(&self) -> &Shared {
@@ -70,50 +64,41 @@ impl DurableConnection {
 
     /// Connects, and returns when the first link carries the session.
     ///
-    /// Returns at once if that is so already. Cancellation: the attempt goes on.
+    /// Returns at once if that is so already. Calls at the same time wait for one and the same
+    /// attempt. While the connection is paused or reconnecting this waits for its next link.
+    ///
+    /// Cancellation: when nobody waits any more the attempt ends, and a later call begins anew. A
+    /// connection that was up once, or that connects [in the
+    /// background](Self::connect_in_background), is not affected.
     ///
     /// # Errors
     ///
     /// [`Error::Failed`] or [`Error::Closed`] if it came to an end instead; the connection cannot
     /// be used any more then.
     pub async fn connect(&self) -> Result<(), Error> {
-        let now = self.shared().clock.now();
-        lock(&self.shared().core).machine.connect(now);
-        self.shared().wake.notify_one();
+        let _caller = Caller::begin(self.shared());
         let mut states = self.shared().state.subscribe();
         let settled =
             |s: &DurableConnectionState| *s == DurableConnectionState::Connected || s.is_final();
         // The sender lives as long as this handle.
         let state = states.wait_for(settled).await.map(|state| *state);
         match state {
-            Ok(DurableConnectionState::Connected) => {
-                self.remember_peer();
-                Ok(())
-            }
+            Ok(DurableConnectionState::Connected) => Ok(()),
             _ => Err(self.ending()),
         }
     }
 
-    /// Trusts on first use.
-    fn remember_peer(&self) {
-        let client = &self.0.client;
-        let (
-            PeerInfo {
-                username: Some(username),
-                public_key: Some(key),
-            },
-            KeyPolicy::TrustOnFirstUse,
-        ) = (self.peer(), client.key_policy)
-        else {
-            return;
-        };
-        // What is known already was required, so it is the same.
-        if !matches!(client.known_keys.key_of(&username), Ok(None)) {
-            return;
-        }
-        if let Err(error) = client.known_keys.remember(&username, key) {
-            tracing::warn!(%error, "the key of a peer cannot be remembered");
-        }
+    /// Connects without anybody waiting for it, and keeps trying with backoff as after a lost link.
+    ///
+    /// Ends with [`ConnectionFailure`](crate::ConnectionFailure)`::AttemptsExhausted` when
+    /// [`attempts_max`](crate::BackoffPolicy::attempts_max) attempts were made.
+    pub fn connect_in_background(&self) {
+        let now = self.shared().clock.now();
+        let mut core = lock(&self.shared().core);
+        core.in_background = true;
+        core.machine.connect_in_background(now);
+        drop(core);
+        self.shared().wake.notify_one();
     }
 
     /// Who the peer is.
@@ -171,7 +156,8 @@ impl DurableConnection {
         let shared = self.shared();
         let mut core = lock(&shared.core);
         let id = core.machine.open_channel(label, config)?;
-        core.channels.insert(id, ChannelShared::new());
+        let state = DurableChannelState::Connecting;
+        core.channels.insert(id, ChannelShared::new(state));
         drop(core);
         shared.wake.notify_one();
         Ok(self.handle(id))
@@ -243,6 +229,8 @@ impl DurableConnection {
     }
 
     /// Waits until the connection has ended, for whatever reason, and says why.
+    ///
+    /// Cancellation: no effect.
     pub async fn closed(&self) -> Error {
         let mut states = self.shared().state.subscribe();
         let _ = states.wait_for(|state| state.is_final()).await;
@@ -276,9 +264,9 @@ impl DurableConnection {
     }
 
     /// Everything that happens from now on. A listener that is more than 256 events behind is told
-    /// how many it missed.
-    pub fn events(&self) -> broadcast::Receiver<ConnectionEvent> {
-        self.shared().events.subscribe()
+    /// how many it missed; the last event is `Failed` or `Closed`.
+    pub fn events(&self) -> Events<ConnectionEvent> {
+        self.shared().events.listen()
     }
 
     /// The smoothed round-trip time of the present link.
@@ -306,5 +294,32 @@ impl DurableConnection {
     /// Distinguishes the connections of one process.
     pub fn id(&self) -> u64 {
         self.shared().id
+    }
+}
+
+/// One call that waits for the first link. With the last of them the attempt ends.
+struct Caller<'a>(&'a Shared);
+
+impl<'a> Caller<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let now = shared.clock.now();
+        let mut core = lock(&shared.core);
+        core.connecting += 1;
+        core.machine.connect(now);
+        drop(core);
+        shared.wake.notify_one();
+        Self(shared)
+    }
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        let mut core = lock(&self.0.core);
+        core.connecting -= 1;
+        if core.connecting == 0 && !core.in_background {
+            core.machine.cancel_connect();
+        }
+        drop(core);
+        self.0.wake.notify_one();
     }
 }

@@ -1,5 +1,6 @@
 //! One attempt of a dialer to reach its peer through signaling.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,14 @@ use rondevu_transport::{Transport, TransportFactory};
 use crate::burst::{Burst, queue};
 use crate::cable::Cable;
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::ice::IceConfig;
 use crate::line::Lines;
 use crate::link::Link;
 use crate::paths::Paths;
 use crate::trickle::Trickling;
 
-/// Whom to connect to.
+/// Whom to connect to; the `ConnectionInfo` of the TypeScript client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A service by its owner and name; looked up again for every attempt.
@@ -32,6 +34,29 @@ pub enum Target {
     Uuid(ServiceUuid),
 }
 
+impl Target {
+    /// A service by the texts of its owner and name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Username`], [`Error::ServiceName`].
+    pub fn parse(username: &str, service: &str) -> Result<Self, Error> {
+        Ok(Self::Service {
+            username: Username::parse(username)?,
+            service: ServiceName::parse(service)?,
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service { username, service } => write!(f, "{username}/{service}"),
+            Self::Uuid(uuid) => write!(f, "{uuid}"),
+        }
+    }
+}
+
 /// What an attempt needs.
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -43,7 +68,7 @@ pub(crate) struct Dialer {
     pub(crate) ice: Arc<IceConfig>,
     pub(crate) clock: Clock,
     pub(crate) lines: Lines,
-    /// How long an attempt waits for an offer.
+    /// How long an attempt may take to get an offer of its own and to answer it.
     pub(crate) patience: Duration,
 }
 
@@ -53,6 +78,8 @@ struct Search {
     uuid: Option<ServiceUuid>,
     /// Offers that others were given too, and answered first.
     spent: Vec<OfferId>,
+    /// Whether the server has said that there is no offer at the moment.
+    was_late: bool,
 }
 
 impl Dialer {
@@ -111,7 +138,10 @@ impl Dialer {
             Ok(Ok(called)) => Ok(called),
             Ok(Err(Miss::Failed(failure))) => Err(failure),
             Ok(Err(Miss::Taken | Miss::NoOffer)) | Err(_) => Err(DialFailure {
-                reason: "the service has no free offer: others are faster".into(),
+                reason: match search.was_late {
+                    true => "the service has no free offer: others are faster".into(),
+                    false => format!("signaling took longer than {:?}", self.patience),
+                },
                 retry: DialRetry::After(NO_OFFER_PAUSE),
             }),
         }
@@ -123,8 +153,11 @@ impl Dialer {
         search: &mut Search,
         paths: &Paths,
     ) -> Result<(OfferId, Box<dyn Transport>), Miss> {
-        let offer = self.take(search).await?;
+        let taken = self.take(search).await;
+        search.was_late |= matches!(taken, Err(Miss::NoOffer));
+        let offer = taken?;
         if search.spent.contains(&offer.offer_id) {
+            search.was_late = true;
             return Err(Miss::NoOffer);
         }
         let candidates = paths.candidates().await.map_err(|error| later(&error))?;
@@ -140,6 +173,7 @@ impl Dialer {
             Ok(()) => Ok((offer.offer_id, answered.transport)),
             Err(SignalingError::OfferAlreadyAnswered | SignalingError::OfferGone) => {
                 search.spent.push(offer.offer_id);
+                search.was_late = true;
                 Err(Miss::Taken)
             }
             Err(error) => Err(self.failed(&error)),

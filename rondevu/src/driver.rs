@@ -4,15 +4,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondevu_core::{Instant, LinkClosed, LinkEvent, LinkId};
-use rondevu_durable::{Action, DialFailure};
+use rondevu_core::{DurableConnectionState, Instant, LinkClosed, LinkEvent, LinkId};
+use rondevu_durable::{Action, DialFailure, Role};
+use rondevu_signaling::PublicKey;
 use rondevu_transport::LinkPath;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::dial::Dialer;
-use crate::greeting::{Presence, Registry};
+use crate::greeting::{Membership, Presence};
+use crate::known_keys::FirstUse;
 use crate::link::{Link, arrival};
+use crate::measure::{self, Living};
 use crate::shared::{Core, Shared, lock};
 
 /// Drives one connection until it has ended and its last link is closed.
@@ -26,6 +30,9 @@ pub(crate) struct Driver {
     dialing: Option<Dialing>,
     /// Of a dialer: the addresses of this machine.
     addresses: Option<watch::Receiver<Vec<IpAddr>>>,
+    /// Until the first link is up.
+    first_use: Option<FirstUse>,
+    _living: Living,
 }
 
 /// How the connection comes by its links.
@@ -33,7 +40,7 @@ enum Way {
     /// It dials.
     Dialing(Dialer),
     /// They are handed over by the service, which keeps an account of its sessions.
-    Accepting(Registry),
+    Accepting(Membership),
 }
 
 struct Dialing {
@@ -60,19 +67,20 @@ impl Driver {
         shared: Arc<Shared>,
         dialer: Dialer,
         addresses: watch::Receiver<Vec<IpAddr>>,
+        first_use: Option<FirstUse>,
     ) -> Self {
         Self {
             addresses: Some(addresses),
-            ..Self::new(shared, Way::Dialing(dialer))
+            ..Self::new(shared, Way::Dialing(dialer), first_use, Role::Dialer)
         }
     }
 
     /// A driver of a service's session.
-    pub(crate) fn accepting(shared: Arc<Shared>, registry: Registry) -> Self {
-        Self::new(shared, Way::Accepting(registry))
+    pub(crate) fn accepting(shared: Arc<Shared>, membership: Membership) -> Self {
+        Self::new(shared, Way::Accepting(membership), None, Role::Acceptor)
     }
 
-    fn new(shared: Arc<Shared>, way: Way) -> Self {
+    fn new(shared: Arc<Shared>, way: Way, first_use: Option<FirstUse>, role: Role) -> Self {
         Self {
             shared,
             links: Vec::new(),
@@ -81,6 +89,8 @@ impl Driver {
             noted: None,
             dialing: None,
             addresses: None,
+            first_use,
+            _living: Living::begin(role),
         }
     }
 
@@ -125,7 +135,10 @@ impl Driver {
         }
         self.hear_links(&mut core, now);
         let more = self.write(&mut core, now);
-        shared.publish(&mut core);
+        // Who hears of the end may end the process: the last word has to be on its way then.
+        if !core.machine.state().is_final() {
+            self.publish(&mut core);
+        }
         more
     }
 
@@ -135,8 +148,12 @@ impl Driver {
         let now = shared.clock.now();
         let mut core = lock(&shared.core);
         let heard = self.hear_links(&mut core, now);
-        core.path = self.live_path(&core);
-        shared.publish(&mut core);
+        let path = self.live_path(&core);
+        core.path = path;
+        // What was heard may have made a last word, which leaves in the next turn.
+        if !heard || !core.machine.state().is_final() {
+            self.publish(&mut core);
+        }
         if !heard {
             self.drop_closed();
         }
@@ -148,11 +165,26 @@ impl Driver {
             (self.noted, presence),
             (Some(Presence::Attached(_)), Some(Presence::Attached(_)))
         );
-        if let (Way::Accepting(registry), Some(presence), false) = (&self.way, presence, known) {
-            registry.note(presence);
+        if let (Way::Accepting(member), Some(presence), false) = (&self.way, presence, known) {
+            member.registry().note(presence);
             self.noted = Some(presence);
         }
         next
+    }
+
+    /// Tells everybody what has changed.
+    fn publish(&mut self, core: &mut Core) {
+        let state = core.machine.state();
+        if state == DurableConnectionState::Connected
+            && let Some(first_use) = self.first_use.take()
+            && let Some(key) = core.machine.peer_key()
+        {
+            first_use.remember(PublicKey::from_bytes(key));
+        }
+        if let (Way::Accepting(membership), true) = (&mut self.way, state.is_final()) {
+            membership.end();
+        }
+        self.shared.publish(core);
     }
 
     fn next(&self, core: &Core, more: bool, now: Instant) -> Next {
@@ -234,7 +266,8 @@ impl Driver {
         match action {
             Action::Dial { link } => {
                 if let Way::Dialing(dialer) = &self.way {
-                    let task = tokio::spawn(dialer.clone().dial(link));
+                    let span = tracing::debug_span!("link", id = link.0);
+                    let task = tokio::spawn(dialer.clone().dial(link).instrument(span));
                     self.dialing = Some(Dialing { link, task });
                 }
             }
@@ -349,6 +382,7 @@ impl Driver {
             },
         };
         tracing::debug!(reason = failure.reason, "dialing failed");
+        measure::dial_failed();
         let now = self.shared.clock.now();
         lock(&self.shared.core)
             .machine

@@ -14,12 +14,14 @@ use rondevu_durable::{
     Trust,
 };
 use rondevu_transport::Transport;
-use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
+use crate::accept_queue::{AcceptQueue, Reserved};
 use crate::client::{Rondevu, seeds};
 use crate::connection::DurableConnection;
 use crate::driver::Driver;
+use crate::events::EventSource;
 use crate::link::{Link, Routes, arrival};
 use crate::paths::Paths;
 use crate::service::DurableServiceEvent;
@@ -96,6 +98,39 @@ impl Registry {
     }
 }
 
+/// What a session is to its service.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    registry: Registry,
+    events: Arc<EventSource<DurableServiceEvent>>,
+    session: SessionId,
+    connection: u64,
+    has_ended: bool,
+}
+
+impl Membership {
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The connection has ended. A second call does nothing.
+    pub(crate) fn end(&mut self) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        self.registry.end(self.session);
+        let connection = self.connection;
+        self.events
+            .send(DurableServiceEvent::Disconnection { connection });
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Whether a link carries a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Presence {
@@ -145,8 +180,8 @@ pub(crate) struct Host {
     pub(crate) paths: Arc<Paths>,
     pub(crate) routes: Routes,
     pub(crate) registry: Registry,
-    pub(crate) accept: mpsc::Sender<DurableConnection>,
-    pub(crate) events: broadcast::Sender<DurableServiceEvent>,
+    pub(crate) accepted: Arc<AcceptQueue>,
+    pub(crate) events: Arc<EventSource<DurableServiceEvent>>,
     pub(crate) next_link: Arc<AtomicU64>,
 }
 
@@ -164,8 +199,8 @@ impl Host {
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
         let paths = Arc::clone(&self.paths);
         let link = Link::with_shared_paths(id, transport, paths, &self.routes);
-        let greeting = greet(self.clone(), link, control);
-        greetings.spawn(greeting);
+        let span = tracing::debug_span!("link", id = id.0);
+        greetings.spawn(greet(self.clone(), link, control).instrument(span));
     }
 }
 
@@ -248,14 +283,14 @@ impl Host {
         arrival: Arrival,
         hello: Hello,
     ) -> Result<(), (Link, RejectReason)> {
-        let (Some(permit), Ok(seeds)) = (self.reserve(), seeds()) else {
+        let (Some(reserved), Ok(seeds)) = (self.reserve(), seeds()) else {
             return Err((link, BUSY));
         };
         let inner = &self.client.inner;
         let (config, now) = (inner.config.clone(), inner.clock.now());
         let machine = ConnectionMachine::acceptor(config, self.trust(), arrival, hello, seeds, now);
         match machine {
-            Ok(machine) => self.open(link, machine, permit),
+            Ok(machine) => self.open(link, machine, reserved),
             Err(reason) => return Err((link, reason)),
         }
         Ok(())
@@ -268,7 +303,7 @@ impl Host {
         info: LinkInfo,
         event: LinkEvent,
     ) -> Result<(), (Link, RejectReason)> {
-        let (Some(permit), Ok(seeds)) = (self.reserve(), seeds()) else {
+        let (Some(reserved), Ok(seeds)) = (self.reserve(), seeds()) else {
             return Err((link, BUSY));
         };
         let inner = &self.client.inner;
@@ -279,44 +314,37 @@ impl Host {
             return Err((link, RejectReason::NotAuthorised));
         };
         machine.handle_link_event(link.id, event, now);
-        self.open(link, machine, permit);
+        self.open(link, machine, reserved);
         Ok(())
     }
 
     /// Room for one more connection, if there is any.
-    fn reserve(&self) -> Option<mpsc::Permit<'_, DurableConnection>> {
-        let permit = self.accept.try_reserve().ok()?;
-        self.registry.has_room().then_some(permit)
+    fn reserve(&self) -> Option<Reserved<'_>> {
+        let reserved = self.accepted.reserve()?;
+        self.registry.has_room().then_some(reserved)
     }
 
     /// Starts to drive a connection and hands it to the application.
-    fn open(
-        &self,
-        link: Link,
-        machine: ConnectionMachine,
-        permit: mpsc::Permit<'_, DurableConnection>,
-    ) {
+    fn open(&self, link: Link, machine: ConnectionMachine, reserved: Reserved<'_>) {
         let inner = &self.client.inner;
         let session = machine.session();
         let shared = Shared::new(self.client.next_connection(), machine, inner.clock);
         lock(&shared.core).handovers.push(link);
         self.registry.begin(session, &shared);
         let connection = shared.id;
-        let _ = self
-            .events
+        self.events
             .send(DurableServiceEvent::Connection { connection });
-        let (registry, events) = (self.registry.clone(), self.events.clone());
-        let driver = Driver::accepting(Arc::clone(&shared), registry.clone());
-        tokio::spawn(async move {
-            driver.run().await;
-            registry.end(session);
-            let _ = events.send(DurableServiceEvent::Disconnection { connection });
-        });
-        permit.send(DurableConnection::new(
-            shared,
-            None,
-            Arc::clone(&self.client.inner),
-        ));
+        let membership = Membership {
+            registry: self.registry.clone(),
+            events: Arc::clone(&self.events),
+            session,
+            connection,
+            has_ended: false,
+        };
+        let driver = Driver::accepting(Arc::clone(&shared), membership);
+        let span = tracing::info_span!("connection", id = connection);
+        tokio::spawn(driver.run().instrument(span));
+        reserved.fill(DurableConnection::new(shared, None));
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rondevu_core::Username;
 use rondevu_signaling::PublicKey;
@@ -52,6 +52,32 @@ pub trait KnownKeys: Send + Sync + fmt::Debug {
     ///
     /// If the store cannot be written.
     fn forget(&self, username: &Username) -> io::Result<()>;
+}
+
+/// Remembers the key that a peer proves at the first time.
+#[derive(Debug)]
+pub(crate) struct FirstUse {
+    username: Username,
+    known_keys: Arc<dyn KnownKeys>,
+}
+
+impl FirstUse {
+    pub(crate) fn new(username: Username, known_keys: Arc<dyn KnownKeys>) -> Self {
+        Self {
+            username,
+            known_keys,
+        }
+    }
+
+    /// Remembers `key`, unless one is known: that was required, so it is the same.
+    pub(crate) fn remember(self, key: PublicKey) {
+        if !matches!(self.known_keys.key_of(&self.username), Ok(None)) {
+            return;
+        }
+        if let Err(error) = self.known_keys.remember(&self.username, key) {
+            tracing::warn!(%error, "the key of a peer cannot be remembered");
+        }
+    }
 }
 
 /// Keys that are known until the client is gone. The default.

@@ -21,10 +21,12 @@
 //! This crate is the only one that runs tasks: one for each connection, one for each service and
 //! one for each UDP socket. What it deliberately leaves to the layers below: how peers find each
 //! other ([`signaling`]), what a link is ([`transport`]), and how a conversation survives
-//! (`rondevu-durable`). All handles are `Send + Sync` and cheap to clone, except [`DurableService`].
+//! (`rondevu-durable`). All handles are `Send + Sync` and cheap to clone.
 //!
-//! Feature `server` adds the signaling server (`signaling::server`), feature `cli` the program.
+//! The [`guide`] tells more. Feature `server` adds the signaling server (`signaling::server`), feature
+//! `metrics` counters for operators, feature `cli` the program.
 
+mod accept_queue;
 mod addresses;
 mod batch;
 mod burst;
@@ -37,12 +39,15 @@ mod dial;
 mod driver;
 mod engine;
 mod error;
+mod events;
 mod greeting;
+pub mod guide;
 mod ice;
 mod io;
 mod known_keys;
 mod line;
 mod link;
+mod measure;
 mod paths;
 mod service;
 mod service_driver;
@@ -57,12 +62,17 @@ pub use channel::DurableChannel;
 pub use client::{Rondevu, RondevuBuilder};
 pub use connection::{DurableConnection, PeerInfo};
 pub use dial::Target;
+/// The name that the TypeScript client has for it.
+pub type ConnectionInfo = Target;
 pub use engine::Engine;
 pub use error::Error;
+pub use events::{Events, Missed};
 pub use io::ChannelIo;
 pub use known_keys::{KeyPolicy, KnownKeys, KnownKeysFile, KnownKeysInMemory};
 pub use paths::NoCandidates;
-pub use service::{DurableService, DurableServiceEvent, ServiceInfo, ServiceOptions};
+pub use service::{
+    DurableService, DurableServiceEvent, IncomingConnections, ServiceInfo, ServiceOptions,
+};
 pub use streams::{IncomingChannels, MessageSink, Messages};
 
 pub use rondevu_core as core;

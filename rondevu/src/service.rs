@@ -1,23 +1,31 @@
 //! The handle of a published service.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_core::Stream;
 use rondevu_core::{ServiceId, ServiceName, ServiceUuid, Username};
 use rondevu_durable::{PollingConfig, ServiceConfig, SessionLimits};
 use rondevu_signaling::{UnixMillis, Visibility};
-use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::Instrument as _;
 
+use crate::accept_queue::AcceptQueue;
 use crate::burst::Burst;
+use crate::channel::DurableChannel;
 use crate::client::Rondevu;
 use crate::connection::DurableConnection;
 use crate::error::Error;
+use crate::events::{EventSource, Events};
 use crate::greeting::Registry;
 use crate::link::Routes;
 use crate::paths::Paths;
 use crate::service_driver::ServiceDriver;
 use crate::shared::lock;
+use crate::waiting::Waiting;
 
 /// How a service is published.
 #[derive(Clone, Debug)]
@@ -35,6 +43,8 @@ pub struct ServiceOptions {
     /// How often a server that cannot keep a request waiting is asked for answers while nothing is
     /// expected. Default 2 s. For some seconds after each dialer it is asked every 250 ms.
     pub polling_interval: Duration,
+    /// Whatever else others may want to know; shown with public services. Default nothing.
+    pub metadata: Option<serde_json::Value>,
     /// How many sessions the service keeps, and how many of them whose dialer is away.
     pub sessions: SessionLimits,
 }
@@ -47,6 +57,7 @@ impl Default for ServiceOptions {
             pool_size: 1,
             ttl_refresh_margin: 0.2,
             polling_interval: Duration::from_secs(2),
+            metadata: None,
             sessions: SessionLimits::default(),
         }
     }
@@ -113,19 +124,24 @@ pub enum DurableServiceEvent {
 
 /// A service under a username that others connect to.
 ///
-/// Dropping the handle withdraws nothing at once: the service ends with its task, and its
-/// publication expires. Call [`stop`](Self::stop) to withdraw it properly.
+/// Clones are handles of the same service. Dropping the last withdraws nothing at once: the
+/// service ends with its task, its publication expires, and its connections lose their links with
+/// its sockets. Call [`stop`](Self::stop) to withdraw it properly.
+#[derive(Clone, Debug)]
+pub struct DurableService(Arc<ServiceHandle>);
+
 #[derive(Debug)]
-pub struct DurableService {
+struct ServiceHandle {
     client: Rondevu,
     username: Username,
     service: ServiceName,
     options: ServiceOptions,
-    events: broadcast::Sender<DurableServiceEvent>,
+    events: Arc<EventSource<DurableServiceEvent>>,
     registry: Registry,
+    accepted: Arc<AcceptQueue>,
+    /// Held while the service is being published for the first time.
+    starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Running>>,
-    accepted: tokio::sync::Mutex<mpsc::Receiver<DurableConnection>>,
-    accept: mpsc::Sender<DurableConnection>,
 }
 
 #[derive(Debug)]
@@ -138,6 +154,20 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// The connections of a service, as [`DurableService::accept`] gives them.
+#[derive(Debug)]
+pub struct IncomingConnections {
+    accepted: Arc<AcceptQueue>,
+    waiting: Waiting,
+}
+
+impl Drop for ServiceHandle {
+    fn drop(&mut self) {
+        // Ends the streams of its connections.
+        self.accepted.close();
     }
 }
 
@@ -166,35 +196,41 @@ impl DurableService {
         service: ServiceName,
         options: ServiceOptions,
     ) -> Self {
-        let (accept, accepted) = mpsc::channel(ACCEPT_MAX);
         let registry = Registry::new(options.sessions);
-        Self {
+        Self(Arc::new(ServiceHandle {
             client,
             username,
             service,
             options,
-            events: broadcast::channel(256).0,
+            events: Arc::new(EventSource::new()),
             registry,
+            accepted: Arc::default(),
+            starting: tokio::sync::Mutex::default(),
             running: Mutex::new(None),
-            accepted: tokio::sync::Mutex::new(accepted),
-            accept,
-        }
+        }))
     }
 
-    /// Publishes the service and begins to accept connections. Claims the username if need be. A
-    /// second call does nothing.
+    /// Publishes the service and begins to accept connections. Claims the username if need be.
     ///
-    /// Cancellation: the service is being published.
+    /// Does nothing if that was done already; calls at the same time publish once. Cancellation:
+    /// the attempt ends; the server may have the service until its publication expires, and a later
+    /// call publishes it anew.
     ///
     /// # Errors
     ///
-    /// [`Error::Socket`], [`Error::NoCandidates`], or [`Error::Signaling`] if the first attempt to publish failed; nothing
-    /// is running then.
+    /// [`Error::Socket`], [`Error::NoCandidates`], or [`Error::Signaling`] if the first attempt to
+    /// publish failed; nothing is running then, and a later call may succeed. [`Error::Stopped`]
+    /// after [`stop`](Self::stop).
     pub async fn start(&self) -> Result<ServiceInfo, Error> {
+        let handle = &self.0;
+        let _one_at_a_time = handle.starting.lock().await;
+        if handle.accepted.is_closed() {
+            return Err(Error::Stopped);
+        }
         if let Some(info) = self.service_info() {
             return Ok(info);
         }
-        let inner = &self.client.inner;
+        let inner = &handle.client.inner;
         let routes = Routes::default();
         let deliver = {
             let routes = routes.clone();
@@ -213,16 +249,18 @@ impl DurableService {
         let (stop, stopped) = mpsc::channel(1);
         let (published, mut info) = watch::channel(Published::NotYet);
         let driver = ServiceDriver::new(
-            self.client.clone(),
-            (self.username.clone(), self.service.clone()),
-            self.options.clone(),
+            handle.client.clone(),
+            (handle.username.clone(), handle.service.clone()),
+            handle.options.clone(),
             (Arc::new(paths), routes),
-            self.registry.clone(),
-            self.accept.clone(),
-            self.events.clone(),
+            handle.registry.clone(),
+            Arc::clone(&handle.accepted),
+            Arc::clone(&handle.events),
             published,
         )?;
-        let task = tokio::spawn(driver.run(stopped));
+        let (username, name) = (&handle.username, &handle.service);
+        let span = tracing::info_span!("service", %username, %name);
+        let task = tokio::spawn(driver.run(stopped).instrument(span));
         let running = Running {
             stop,
             task,
@@ -233,7 +271,7 @@ impl DurableService {
             .await;
         match result.map(|state| state.clone()) {
             Ok(Published::As(info)) => {
-                *lock(&self.running) = Some(running);
+                *lock(&handle.running) = Some(running);
                 Ok(info)
             }
             Ok(Published::Failed(error)) => Err(Error::Signaling(error)),
@@ -242,60 +280,119 @@ impl DurableService {
     }
 
     /// Waits for the next dialer that connects for the first time; one that reconnects goes on
-    /// with the connection it has. `None` after [`stop`](Self::stop).
+    /// with the connection it has. `None` when the service has ended.
     ///
     /// Cancellation: no connection is lost.
     pub async fn accept(&self) -> Option<DurableConnection> {
-        self.accepted.lock().await.recv().await
+        let mut waiting = Waiting::on(self.0.accepted.changed());
+        std::future::poll_fn(|cx| waiting.poll(cx, || self.0.accepted.take())).await
     }
 
-    /// Accepts connections for ever and runs `handler` for each in a task of its own.
+    /// The connections as a `Stream`; it ends with the service. Several streams and
+    /// [`accept`](Self::accept) share them. It is no handle of the service.
+    pub fn incoming(&self) -> IncomingConnections {
+        IncomingConnections {
+            waiting: Waiting::on(self.0.accepted.changed()),
+            accepted: Arc::clone(&self.0.accepted),
+        }
+    }
+
+    /// Accepts connections and runs `handler` for each in a task of its own, until the service has
+    /// ended and all handlers have returned.
+    ///
+    /// Cancellation: the handlers are stopped where they wait.
     pub async fn for_each<F>(&self, mut handler: impl FnMut(DurableConnection) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         while let Some(connection) = self.accept().await {
             tasks.spawn(handler(connection));
             while tasks.try_join_next().is_some() {}
         }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Accepts connections and runs `handler` for each channel that a dialer creates on any of
+    /// them, in a task of its own, until the service has ended and all handlers have returned.
+    ///
+    /// [`DurableChannel::connection`] tells whose channel it is. A connection stays open until its
+    /// dialer closes it. Cancellation: the handlers are stopped where they wait.
+    pub async fn for_each_channel<F>(
+        &self,
+        handler: impl Fn(DurableChannel) -> F + Clone + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.for_each(|connection| {
+            let handler = handler.clone();
+            async move {
+                let mut tasks = JoinSet::new();
+                while let Some(channel) = connection.incoming_channel().await {
+                    tasks.spawn(handler(channel));
+                    while tasks.try_join_next().is_some() {}
+                }
+                while tasks.join_next().await.is_some() {}
+            }
+        })
+        .await;
     }
 
     /// Withdraws the service and closes its connections after what they sent is delivered.
+    ///
+    /// Dialers that were not accepted are closed too. Cancellation: stopping goes on while a
+    /// handle exists.
     pub async fn stop(&self) {
-        let running = lock(&self.running).take();
-        let Some(mut running) = running else { return };
-        let _ = running.stop.send(()).await;
-        let _ = (&mut running.task).await;
-        let closing: Vec<_> = self
-            .registry
-            .connections()
-            .into_iter()
-            .map(|c| c.close_and_wait())
-            .collect();
-        for closed in closing {
-            closed.await;
-        }
-        self.accepted.lock().await.close();
-        let _ = self.events.send(DurableServiceEvent::Closed);
+        let handle = &self.0;
+        handle.accepted.close();
+        let stopping = lock(&handle.running)
+            .as_ref()
+            .map(|running| (running.stop.clone(), running.info.clone()));
+        let Some((stop, mut info)) = stopping else {
+            // It was never started.
+            return handle.events.send_last(DurableServiceEvent::Closed);
+        };
+        // Full if somebody else stops it too.
+        let _ = stop.try_send(());
+        // The other end goes with the task.
+        while info.changed().await.is_ok() {}
     }
 
     /// How many connections the service has, those included whose dialer is away at the moment.
     pub fn active_connections(&self) -> usize {
-        self.registry.connections().len()
+        self.0.registry.connections().len()
     }
 
-    /// What the server says about the service; `None` while it is not published.
+    /// What the server says about the service; `None` before it is published for the first time.
     pub fn service_info(&self) -> Option<ServiceInfo> {
-        let running = lock(&self.running);
+        let running = lock(&self.0.running);
         running.as_ref()?.info.borrow().info().cloned()
     }
 
-    /// Everything that happens from now on.
-    pub fn events(&self) -> broadcast::Receiver<DurableServiceEvent> {
-        self.events.subscribe()
+    /// The username that owns the service.
+    pub fn username(&self) -> &Username {
+        &self.0.username
+    }
+
+    /// The name of the service.
+    pub fn name(&self) -> &ServiceName {
+        &self.0.service
+    }
+
+    /// Everything that happens from now on; the last event is [`DurableServiceEvent::Closed`].
+    pub fn events(&self) -> Events<DurableServiceEvent> {
+        self.0.events.listen()
     }
 }
 
-/// Dialers beyond so many that nobody has accepted are told to come back later.
-const ACCEPT_MAX: usize = 256;
+impl Stream for IncomingConnections {
+    type Item = DurableConnection;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<DurableConnection>> {
+        let Self { accepted, waiting } = &mut *self;
+        waiting.poll(cx, || accepted.take())
+    }
+}

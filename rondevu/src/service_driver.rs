@@ -17,15 +17,17 @@ use rondevu_signaling::{
     OfferAnswer, PublishedService, Retry, Signaling, SignalingError, UnixMillis,
 };
 use rondevu_transport::Offered;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::accept_queue::AcceptQueue;
 use crate::client::{Rondevu, seeds};
-use crate::connection::DurableConnection;
 use crate::dial::with_sources;
 use crate::error::Error;
+use crate::events::EventSource;
 use crate::greeting::{Host, Registry};
 use crate::link::Routes;
+use crate::measure;
 use crate::paths::Paths;
 use crate::service::{DurableServiceEvent, Published, ServiceInfo, ServiceOptions};
 use crate::trickle::Trickling;
@@ -86,8 +88,8 @@ impl ServiceDriver {
         options: ServiceOptions,
         (paths, routes): (Arc<Paths>, Routes),
         registry: Registry,
-        accept: mpsc::Sender<DurableConnection>,
-        events: broadcast::Sender<DurableServiceEvent>,
+        accepted: Arc<AcceptQueue>,
+        events: Arc<EventSource<DurableServiceEvent>>,
         published: watch::Sender<Published>,
     ) -> Result<Self, Error> {
         let machine = ServiceMachine::new(options.machine_config(), seeds()?.rng);
@@ -98,7 +100,7 @@ impl ServiceDriver {
             paths,
             routes,
             registry,
-            accept,
+            accepted,
             events,
             next_link: Arc::new(AtomicU64::new(0)),
         };
@@ -152,11 +154,18 @@ impl ServiceDriver {
                 Some(_) = self.greetings.join_next() => {}
             }
         }
+        // Nobody gets in any more who would not be waited for.
+        self.host.accepted.close();
+        self.greetings.shutdown().await;
+        let connections = self.host.registry.connections().into_iter();
+        // All begin to close at once.
+        let closing: Vec<_> = connections.map(|one| one.close_and_wait()).collect();
         self.withdraw().await;
         // The paths are open for as long as connections use them.
-        for connection in self.host.registry.connections() {
-            connection.close_and_wait().await;
+        for closed in closing {
+            closed.await;
         }
+        self.host.events.send_last(DurableServiceEvent::Closed);
     }
 
     fn service_id(&self) -> Option<ServiceId> {
@@ -338,9 +347,13 @@ impl ServiceDriver {
                     is_final: false,
                 }
             }
-            (ServiceEvent::Refused, _) => {
+            (ServiceEvent::Refused, info) => {
                 let error = &self.failure;
                 tracing::warn!(error, "the signaling server refuses the service");
+                if info.is_some() {
+                    // Connections live on; no more will come.
+                    self.host.accepted.close();
+                }
                 DurableServiceEvent::Error {
                     error: format!("the signaling server refuses the service: {error}"),
                     is_final: true,
@@ -348,7 +361,8 @@ impl ServiceDriver {
             }
             _ => return,
         };
-        let _ = self.host.events.send(event);
+        measure::service_event(&event);
+        self.host.events.send(event);
     }
 
     /// An offer was answered: its link looks for a path and waits for a hello. An answer that the

@@ -3,13 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rondevu_core::{ChannelId, DurableConnectionState};
+use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState};
 use rondevu_durable::{ChannelEvent, ConnectionEvent, ConnectionMachine};
 use rondevu_transport::LinkPath;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
+use crate::events::EventSource;
 use crate::link::Link;
+use crate::measure;
 
 /// Locks; a panic of another holder leaves the data as it was, and the machines have no state in
 /// between that a panic could expose.
@@ -26,7 +28,7 @@ pub(crate) struct Shared {
     /// Wakes the driver.
     pub(crate) wake: Notify,
     pub(crate) state: watch::Sender<DurableConnectionState>,
-    pub(crate) events: broadcast::Sender<ConnectionEvent>,
+    pub(crate) events: EventSource<ConnectionEvent>,
     /// Wakes whoever waits for a channel that the peer opens.
     pub(crate) incoming: Arc<Notify>,
 }
@@ -42,20 +44,26 @@ pub(crate) struct Core {
     pub(crate) path: Option<LinkPath>,
     /// The event that ended the connection.
     pub(crate) ending: Option<ConnectionEvent>,
+    /// How many calls wait for the first link.
+    pub(crate) connecting: usize,
+    /// Whether the first link is wanted even if nobody waits for it.
+    pub(crate) in_background: bool,
 }
 
 /// What waits for one channel.
 #[derive(Debug)]
 pub(crate) struct ChannelShared {
     pub(crate) changed: Arc<Notify>,
-    pub(crate) events: broadcast::Sender<ChannelEvent>,
+    pub(crate) events: EventSource<ChannelEvent>,
+    pub(crate) state: watch::Sender<DurableChannelState>,
 }
 
 impl ChannelShared {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(state: DurableChannelState) -> Arc<Self> {
         Arc::new(Self {
             changed: Arc::default(),
-            events: broadcast::channel(EVENTS_MAX).0,
+            events: EventSource::new(),
+            state: watch::channel(state).0,
         })
     }
 }
@@ -73,9 +81,11 @@ impl Shared {
                 handovers: Vec::new(),
                 path: None,
                 ending: None,
+                connecting: 0,
+                in_background: false,
             }),
             wake: Notify::new(),
-            events: broadcast::channel(EVENTS_MAX).0,
+            events: EventSource::new(),
             incoming: Arc::default(),
         })
     }
@@ -83,20 +93,23 @@ impl Shared {
     /// Passes on what the machine reports.
     pub(crate) fn publish(&self, core: &mut Core) {
         while let Some(event) = core.machine.poll_event() {
+            measure::connection_event(core.machine.role(), &event);
             match &event {
                 ConnectionEvent::IncomingChannel { channel } => {
-                    core.channels.insert(*channel, ChannelShared::new());
+                    let shared = ChannelShared::new(DurableChannelState::Open);
+                    core.channels.insert(*channel, shared);
                     core.incoming.push_back(*channel);
                     self.incoming.notify_waiters();
                 }
                 ConnectionEvent::Failed { .. } | ConnectionEvent::Closed { .. } => {
                     core.ending = Some(event.clone());
                     self.incoming.notify_waiters();
+                    self.events.send_last(event);
+                    continue;
                 }
                 _ => {}
             }
-            // An error means that nobody listens.
-            let _ = self.events.send(event);
+            self.events.send(event);
         }
         while let Some(id) = core.machine.poll_touched() {
             let Some(shared) = core.channels.get(&id) else {
@@ -106,8 +119,16 @@ impl Shared {
             };
             if let Some(channel) = core.machine.channel_mut(id) {
                 while let Some(event) = channel.poll_event() {
-                    let _ = shared.events.send(event);
+                    measure::channel_event(&event);
+                    match event {
+                        ChannelEvent::Closed { .. } => shared.events.send_last(event),
+                        event => shared.events.send(event),
+                    }
                 }
+                let state = channel.state();
+                shared
+                    .state
+                    .send_if_modified(|known| std::mem::replace(known, state) != state);
             }
             shared.changed.notify_waiters();
         }
@@ -116,6 +137,3 @@ impl Shared {
             .send_if_modified(|known| std::mem::replace(known, state) != state);
     }
 }
-
-/// So many events a slow listener may be behind before it misses the oldest.
-const EVENTS_MAX: usize = 256;

@@ -5,55 +5,25 @@
     reason = "a test ends where something unexpected happens"
 )]
 
+mod support;
+
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rondevu::signaling::MemorySignaling;
 use rondevu::{
-    Cable, ChannelConfig, ChannelEvent, ChannelOptions, ConnectionConfig, Durability,
-    DurableConnection, DurableConnectionState, DurableService, Message, Outcome, Reliability,
-    Rondevu, ServiceOptions, SessionLimits,
+    ChannelConfig, ChannelEvent, ChannelOptions, ConnectionConfig, Delivery, Durability,
+    DurableChannelState, DurableConnectionState, Message, Outcome, Overflow, QueueLimits,
+    Reliability, ServiceOptions, SessionLimits,
 };
-
-const SERVICE: &str = "com.example.kinds@1.0.0";
-
-struct Meeting {
-    service: DurableService,
-    cable: Cable,
-    bob: Rondevu,
-}
+use support::meeting::{Meeting, SERVICE, client, pull};
 
 async fn meeting(options: ServiceOptions) -> Meeting {
-    let signaling = MemorySignaling::new();
-    let cable = Cable::new();
-    let client = |cable: &Cable| {
-        Rondevu::builder()
-            .signaling(Arc::new(signaling.peer()))
-            .bind("127.0.0.1:0".parse().unwrap())
-            .connection(ConnectionConfig {
-                close_timeout: Duration::from_millis(100),
-                ..ConnectionConfig::default()
-            })
-            .cable(cable.clone())
-            .build()
-            .unwrap()
+    let config = ConnectionConfig {
+        close_timeout: Duration::from_millis(100),
+        ..ConnectionConfig::default()
     };
-    let alice = client(&Cable::new());
-    let service = alice.expose_service("alice", SERVICE, options).unwrap();
-    service.start().await.unwrap();
-    Meeting {
-        service,
-        bob: client(&cable),
-        cable,
-    }
-}
-
-impl Meeting {
-    async fn connect(&self) -> (DurableConnection, DurableConnection) {
-        let dialed = self.bob.connect("alice", SERVICE).await.unwrap();
-        (dialed, self.service.accept().await.unwrap())
-    }
+    Meeting::with(options, config).await
 }
 
 fn kind(ordered: bool, reliability: Reliability) -> ChannelConfig {
@@ -78,12 +48,7 @@ async fn an_unordered_channel_delivers_each_message_once_across_a_cut() {
     tokio::spawn(async move {
         for n in 0..600u32 {
             if n == 200 {
-                cable.cut();
-                let cable = cable.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(700)).await;
-                    cable.heal();
-                });
+                pull(&cable, Duration::from_millis(700));
             }
             sender.send(numbered(n)).await.unwrap();
         }
@@ -206,7 +171,7 @@ async fn more_channels_than_a_link_has_streams_come_and_go_on_one_link() {
         assert_eq!(channel.recv().await, Some(Message::from(text)));
         channel.close().await;
     }
-    while let Ok(event) = events.try_recv() {
+    while let Some(Ok(event)) = events.try_recv() {
         let lost = matches!(event, rondevu::ConnectionEvent::Disconnected);
         assert!(!lost, "the link was replaced");
     }
@@ -216,25 +181,18 @@ async fn more_channels_than_a_link_has_streams_come_and_go_on_one_link() {
 async fn a_message_larger_than_the_peer_takes_is_reported_on_both_sides() {
     let signaling = MemorySignaling::new();
     let client = |message_bytes_max| {
-        Rondevu::builder()
-            .signaling(Arc::new(signaling.peer()))
-            .bind("127.0.0.1:0".parse().unwrap())
-            .connection(ConnectionConfig {
-                message_bytes_max,
-                ..ConnectionConfig::default()
-            })
-            .build()
-            .unwrap()
+        let config = ConnectionConfig {
+            message_bytes_max,
+            ..ConnectionConfig::default()
+        };
+        client(&signaling).connection(config).build().unwrap()
     };
     let service = client(100)
         .expose_service("alice", SERVICE, ServiceOptions::default())
         .unwrap();
     service.start().await.unwrap();
     let bob = client(1 << 20);
-    let target = rondevu::Target::Service {
-        username: "alice".parse().unwrap(),
-        service: SERVICE.parse().unwrap(),
-    };
+    let target = rondevu::Target::parse("alice", SERVICE).unwrap();
     let connection = bob.connection(target).unwrap();
     let channel = connection
         .create_channel("large", &ChannelConfig::default())
@@ -247,5 +205,54 @@ async fn a_message_larger_than_the_peer_takes_is_reported_on_both_sides() {
     let receiving = accepted.incoming_channel().await.unwrap();
     assert_eq!(receiving.recv().await, Some(Message::from("small")));
     let refused = ChannelEvent::Refused { dropped: 1 };
-    while events.recv().await.unwrap() != refused {}
+    while events.recv().await.unwrap() != Ok(refused.clone()) {}
+}
+
+#[tokio::test]
+async fn what_happens_to_a_channel_is_told_until_its_end() {
+    let meeting = meeting(ServiceOptions::default()).await;
+    let (dialed, accepted) = meeting.connect().await;
+    dialed.pause();
+    let config = ChannelConfig {
+        queue: QueueLimits {
+            messages_max: 2,
+            overflow: Overflow::DropOldest,
+            ..QueueLimits::default()
+        },
+        ..ChannelConfig::default()
+    };
+    let channel = dialed.create_channel("news", &config).unwrap();
+    assert_eq!(channel.state(), DurableChannelState::Connecting);
+    let (mut events, mut states) = (channel.events(), channel.watch_state());
+    for text in ["one", "two", "three", "four", "five"] {
+        channel.send(text).await.unwrap();
+    }
+    dialed.resume();
+    let other = accepted.incoming_channel().await.unwrap();
+    let lost = Delivery::Lost { messages: 3 };
+    assert_eq!(other.recv_delivery().await, Some(lost));
+    assert_eq!(other.recv().await, Some(Message::from("four")));
+    assert_eq!(other.recv().await, Some(Message::from("five")));
+    let is_open = |state: &DurableChannelState| *state == DurableChannelState::Open;
+    states.wait_for(is_open).await.unwrap();
+    assert!(channel.flushed().await);
+    channel.close().await;
+    let mut told = Vec::new();
+    while let Some(event) = events.recv().await {
+        told.push(event.unwrap());
+    }
+    let dropped: u64 = told
+        .iter()
+        .map(|event| match event {
+            ChannelEvent::QueueOverflow { dropped } => *dropped,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(dropped, 3, "{told:?}");
+    assert!(told.contains(&ChannelEvent::Opened), "{told:?}");
+    assert!(told.contains(&ChannelEvent::BufferedAmountLow), "{told:?}");
+    assert!(
+        matches!(told.last(), Some(ChannelEvent::Closed { unread: 0, .. })),
+        "{told:?}"
+    );
 }

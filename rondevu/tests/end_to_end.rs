@@ -5,50 +5,29 @@
     reason = "a test ends where something unexpected happens"
 )]
 
-use std::sync::Arc;
+mod support;
+
 use std::time::Duration;
 
 use rondevu::signaling::MemorySignaling;
-use rondevu::{Cable, ChannelConfig, Message, Rondevu, ServiceOptions};
-
-const SERVICE: &str = "com.example.echo@1.0.0";
-
-fn client(signaling: &MemorySignaling, cable: &Cable) -> Rondevu {
-    Rondevu::builder()
-        .signaling(Arc::new(signaling.peer()))
-        .bind("127.0.0.1:0".parse().unwrap())
-        .cable(cable.clone())
-        .build()
-        .unwrap()
-}
-
-async fn echo(service: rondevu::DurableService) {
-    service
-        .for_each(|connection| async move {
-            while let Some(channel) = connection.incoming_channel().await {
-                while let Some(message) = channel.recv().await {
-                    if channel.send(message).await.is_err() {
-                        break;
-                    }
-                }
-            }
-        })
-        .await;
-}
+use rondevu::{ChannelConfig, DurableChannel, Message};
+use support::meeting::{Meeting, SERVICE, client, pull};
 
 #[tokio::test]
 async fn messages_come_back_across_a_cut_once_and_in_order() {
-    let signaling = MemorySignaling::new();
-    let cable = Cable::new();
-    let alice = client(&signaling, &Cable::new());
-    let service = alice
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
-    tokio::spawn(echo(service));
-
-    let bob = client(&signaling, &cable);
-    let connection = bob.connect("alice", SERVICE).await.unwrap();
+    let meeting = Meeting::new().await;
+    let service = meeting.service.clone();
+    tokio::spawn(async move {
+        let echo = |channel: DurableChannel| async move {
+            while let Some(message) = channel.recv().await {
+                if channel.send(message).await.is_err() {
+                    break;
+                }
+            }
+        };
+        service.for_each_channel(echo).await;
+    });
+    let connection = meeting.bob.connect("alice", SERVICE).await.unwrap();
     let channel = connection
         .create_channel("numbers", &ChannelConfig::default())
         .unwrap();
@@ -63,12 +42,7 @@ async fn messages_come_back_across_a_cut_once_and_in_order() {
     });
     for n in 0..3000u32 {
         if n == 1000 {
-            cable.cut();
-            let cable = cable.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(700)).await;
-                cable.heal();
-            });
+            pull(&meeting.cable, Duration::from_millis(700));
         }
         let message = channel.recv().await.unwrap();
         assert_eq!(message, Message::from(numbered(n)));
@@ -78,8 +52,7 @@ async fn messages_come_back_across_a_cut_once_and_in_order() {
 
 #[tokio::test]
 async fn an_unknown_name_is_an_error_at_once() {
-    let signaling = MemorySignaling::new();
-    let bob = client(&signaling, &Cable::new());
+    let bob = client(&MemorySignaling::new()).build().unwrap();
     let error = bob.connect("nobody", SERVICE).await.unwrap_err();
     assert!(error.to_string().contains("nobody exposes"), "{error}");
 }

@@ -9,24 +9,18 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use rondevu::core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame};
-use rondevu::core::{
-    IceCandidate, LinkEvent, MessageKind, OfferId, ServiceId, SessionDescription, StreamId,
-    StreamOptions,
-};
+use rondevu::core::{LinkEvent, MessageKind, OfferId, SessionDescription, StreamId, StreamOptions};
 use rondevu::signaling::{
-    ClaimedUsername, CreatedOffer, ListedService, MemoryPeer, MemorySignaling, NewOffer,
-    OfferAnswer, OwnOffer, Publication, PublishedService, RemoteCandidate, ServiceOffer, Signaling,
-    SignalingError, SignedClaim, UnixMillis, UsernameStatus,
+    MemoryPeer, MemorySignaling, ServiceOffer, Signaling, SignalingError, SignalingLayer,
 };
 use rondevu::transport::{Offered, TransportFactory};
 use rondevu::{
     ChannelConfig, ConnectionFailure, Error, KeyPair, KeyPolicy, Message, ProofFailure, Rondevu,
-    RondevuBuilder, ServiceName, ServiceOptions, ServiceUuid, Username,
+    RondevuBuilder, ServiceOptions, ServiceUuid,
 };
 use support::{RawEnd, RawPeer};
 
@@ -196,13 +190,9 @@ impl Relay {
 }
 
 #[async_trait]
-impl Signaling for Swapping {
-    async fn find_service(
-        &self,
-        username: &Username,
-        service: &ServiceName,
-    ) -> Result<ServiceUuid, SignalingError> {
-        self.real.find_service(username, service).await
+impl SignalingLayer for Swapping {
+    fn inner(&self) -> &dyn Signaling {
+        &self.real
     }
 
     async fn take_offer(&self, uuid: &ServiceUuid) -> Result<ServiceOffer, SignalingError> {
@@ -227,77 +217,6 @@ impl Signaling for Swapping {
     ) -> Result<(), SignalingError> {
         self.intercept(answer).await;
         Ok(())
-    }
-
-    async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {
-        self.real.claim_username(claim).await
-    }
-
-    async fn look_up_username(&self, name: &Username) -> Result<UsernameStatus, SignalingError> {
-        self.real.look_up_username(name).await
-    }
-
-    async fn list_services(&self, name: &Username) -> Result<Vec<ListedService>, SignalingError> {
-        self.real.list_services(name).await
-    }
-
-    async fn publish_service(
-        &self,
-        publication: &Publication,
-    ) -> Result<PublishedService, SignalingError> {
-        self.real.publish_service(publication).await
-    }
-
-    async fn unpublish_service(
-        &self,
-        id: &ServiceId,
-        name: &Username,
-    ) -> Result<(), SignalingError> {
-        self.real.unpublish_service(id, name).await
-    }
-
-    async fn create_offers(
-        &self,
-        offers: &[NewOffer],
-    ) -> Result<Vec<CreatedOffer>, SignalingError> {
-        self.real.create_offers(offers).await
-    }
-
-    async fn list_offers(&self) -> Result<Vec<OwnOffer>, SignalingError> {
-        self.real.list_offers().await
-    }
-
-    async fn delete_offer(&self, offer: &OfferId) -> Result<(), SignalingError> {
-        self.real.delete_offer(offer).await
-    }
-
-    async fn answers(
-        &self,
-        since: Option<UnixMillis>,
-        wait: Duration,
-    ) -> Result<Vec<OfferAnswer>, SignalingError> {
-        self.real.answers(since, wait).await
-    }
-
-    async fn supports_wait(&self) -> Result<bool, SignalingError> {
-        self.real.supports_wait().await
-    }
-
-    async fn add_candidates(
-        &self,
-        offer: &OfferId,
-        candidates: &[IceCandidate],
-    ) -> Result<(), SignalingError> {
-        self.real.add_candidates(offer, candidates).await
-    }
-
-    async fn candidates(
-        &self,
-        offer: &OfferId,
-        since: Option<UnixMillis>,
-        wait: Duration,
-    ) -> Result<Vec<RemoteCandidate>, SignalingError> {
-        self.real.candidates(offer, since, wait).await
     }
 }
 

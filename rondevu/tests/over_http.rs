@@ -8,9 +8,10 @@
 use std::time::{Duration, Instant};
 
 use rondevu::signaling::server::{RunningServer, Server, ServerConfig};
+use rondevu::signaling::{HttpSignaling, Signaling, UnixMillis};
 use rondevu::{
     ChannelConfig, DurableConnection, DurableConnectionState, DurableService, DurableServiceEvent,
-    Error, KeyPair, Message, Rondevu, ServiceOptions,
+    Error, KeyPair, Message, Rondevu, ServiceOptions, Visibility,
 };
 
 const SERVICE: &str = "com.example.test@1.0.0";
@@ -38,13 +39,15 @@ async fn a_service_is_found_by_uuid_and_tells_what_happens_to_it() {
         .unwrap();
     let mut events = service.events();
     let info = service.start().await.unwrap();
-    assert!(matches!(events.recv().await, Ok(DurableServiceEvent::Published(p)) if p == info));
+    assert!(
+        matches!(events.recv().await, Some(Ok(DurableServiceEvent::Published(p))) if p == info)
+    );
 
     let connection = client(&server).connect_by_uuid(info.uuid).await.unwrap();
     let accepted = service.accept().await.unwrap();
     assert!(matches!(
         events.recv().await,
-        Ok(DurableServiceEvent::Connection { .. })
+        Some(Ok(DurableServiceEvent::Connection { .. }))
     ));
     assert_eq!(service.active_connections(), 1);
 
@@ -198,4 +201,29 @@ async fn dropping_the_last_handle_closes_the_connection_after_delivery() {
     assert_eq!(channel.recv().await, Some(Message::from("words")));
     assert_eq!(channel.recv().await, None);
     assert!(matches!(accepted.closed().await, Error::Closed(_)));
+}
+
+#[tokio::test]
+async fn a_service_is_published_as_its_options_say() {
+    let server = server().await;
+    let asked = Duration::from_secs(120);
+    let options = ServiceOptions {
+        ttl: Some(asked),
+        visibility: Visibility::Public,
+        metadata: Some(serde_json::json!({ "room": "green" })),
+        ..ServiceOptions::default()
+    };
+    let service = client(&server).expose_service("alice", SERVICE, options);
+    let service = service.unwrap();
+    let info = service.start().await.unwrap();
+    assert_eq!(service.service_info(), Some(info.clone()));
+    let left = info.expires_at.saturating_since(UnixMillis::now());
+    assert!(left > asked / 2 && left <= asked, "{left:?}");
+    let others = HttpSignaling::new(&server.url()).unwrap();
+    let listed = others.list_services(service.username()).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].uuid, info.uuid);
+    assert_eq!(listed[0].service.as_ref(), Some(service.name()));
+    assert_eq!(listed[0].metadata.as_ref().unwrap()["room"], "green");
+    service.stop().await;
 }

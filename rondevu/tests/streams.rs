@@ -5,19 +5,18 @@
     reason = "a test ends where something unexpected happens"
 )]
 
+mod support;
+
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use rondevu::signaling::MemorySignaling;
 use rondevu::{
-    Cable, ChannelConfig, DurableConnection, DurableService, HalfOpen, Message, QueueLimits,
-    Rondevu, ServiceOptions,
+    ChannelConfig, ConnectionConfig, DurableConnection, HalfOpen, Message, QueueLimits,
+    ServiceOptions,
 };
+use support::meeting::{Meeting, pull};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-const SERVICE: &str = "com.example.streams@1.0.0";
 
 fn byte_stream() -> ChannelConfig {
     ChannelConfig {
@@ -30,33 +29,20 @@ fn byte_stream() -> ChannelConfig {
     }
 }
 
-async fn meet(cable: &Cable) -> (DurableConnection, DurableConnection, DurableService) {
-    let signaling = MemorySignaling::new();
-    let client = |cable: &Cable| {
-        Rondevu::builder()
-            .signaling(Arc::new(signaling.peer()))
-            .bind("127.0.0.1:0".parse().unwrap())
-            .connection(rondevu::ConnectionConfig {
-                incoming_channel: byte_stream(),
-                close_timeout: Duration::from_millis(100),
-                ..rondevu::ConnectionConfig::default()
-            })
-            .cable(cable.clone())
-            .build()
-            .unwrap()
+async fn meet() -> (DurableConnection, DurableConnection, Meeting) {
+    let config = ConnectionConfig {
+        incoming_channel: byte_stream(),
+        close_timeout: Duration::from_millis(100),
+        ..ConnectionConfig::default()
     };
-    let service = client(&Cable::new())
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
-    let dialed = client(cable).connect("alice", SERVICE).await.unwrap();
-    let accepted = service.accept().await.unwrap();
-    (dialed, accepted, service)
+    let meeting = Meeting::with(ServiceOptions::default(), config).await;
+    let (dialed, accepted) = meeting.connect().await;
+    (dialed, accepted, meeting)
 }
 
 #[tokio::test]
 async fn a_sink_feeds_the_stream_on_the_other_side_until_it_is_closed() {
-    let (dialed, accepted, _service) = meet(&Cable::new()).await;
+    let (dialed, accepted, _meeting) = meet().await;
     let config = ChannelConfig {
         queue: QueueLimits {
             messages_max: 3,
@@ -87,8 +73,7 @@ async fn a_sink_feeds_the_stream_on_the_other_side_until_it_is_closed() {
 
 #[tokio::test]
 async fn bytes_pass_both_ways_across_a_cut_with_half_close() {
-    let cable = Cable::new();
-    let (dialed, accepted, _service) = meet(&cable).await;
+    let (dialed, accepted, meeting) = meet().await;
     let sent: Vec<u8> = (0..2_000_000u32).map(|n| (n * 7 / 3) as u8).collect();
     let echo = tokio::spawn(async move {
         let channel = accepted.incoming_channel().await.unwrap();
@@ -105,15 +90,10 @@ async fn bytes_pass_both_ways_across_a_cut_with_half_close() {
         .unwrap()
         .into_io();
     let (mut reading, mut writing) = tokio::io::split(io);
-    let (half, payload) = (sent.len() / 2, sent.clone());
+    let (half, payload, cable) = (sent.len() / 2, sent.clone(), meeting.cable.clone());
     tokio::spawn(async move {
         writing.write_all(&payload[..half]).await.unwrap();
-        cable.cut();
-        let healing = cable.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            healing.heal();
-        });
+        pull(&cable, Duration::from_millis(700));
         writing.write_all(&payload[half..]).await.unwrap();
         writing.shutdown().await.unwrap();
     });
@@ -125,7 +105,7 @@ async fn bytes_pass_both_ways_across_a_cut_with_half_close() {
 
 #[tokio::test]
 async fn a_connection_that_is_closed_in_the_middle_is_an_error_to_the_reader() {
-    let (dialed, accepted, _service) = meet(&Cable::new()).await;
+    let (dialed, accepted, _meeting) = meet().await;
     let mut io = dialed
         .create_channel("bytes", &byte_stream())
         .unwrap()

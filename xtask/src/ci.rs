@@ -5,13 +5,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::outcome::Outcome;
-use crate::{browser, demo, deny, doc, fuzz, lab, lint, miri, model, openapi, sim, test, tidy};
+use crate::{
+    api, browser, demo, deny, doc, features, fuzz, lab, lint, miri, model, openapi, package, sim,
+    soak, test, tidy,
+};
 
 /// The checks in their order.
 const STEPS: &[Step] = &[
     Step {
         name: "tidy",
         run: tidy::run,
+    },
+    Step {
+        name: "api",
+        run: api::check,
     },
     Step {
         name: "lint",
@@ -36,6 +43,18 @@ const STEPS: &[Step] = &[
     Step {
         name: "miri",
         run: miri::run,
+    },
+    Step {
+        name: "soak",
+        run: soak::run_briefly,
+    },
+    Step {
+        name: "features",
+        run: features::run,
+    },
+    Step {
+        name: "package",
+        run: package::run,
     },
     Step {
         name: "doc",

@@ -85,6 +85,7 @@ mod tests {
             name: "rondevu-signaling".to_owned(),
             manifest: "rondevu-signaling/Cargo.toml".to_owned(),
             features: features.iter().map(|&feature| feature.to_owned()).collect(),
+            is_published: true,
             dependencies: Vec::new(),
         }
     }

@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod bench;
 mod browser;
 mod ci;
 mod demo;
 mod deny;
 mod doc;
+mod features;
 mod fuzz;
 mod lab;
 mod lint;
@@ -18,8 +20,10 @@ mod miri;
 mod model;
 mod openapi;
 mod outcome;
+mod package;
 mod process;
 mod sim;
+mod soak;
 mod test;
 mod tidy;
 mod workspace;
@@ -94,6 +98,22 @@ enum Task {
     },
     /// Run the tests of the core in Miri.
     Miri,
+    /// Compare the public items of each crate with the lists in `docs/api`.
+    Api {
+        /// Write the lists anew instead.
+        #[arg(long)]
+        update: bool,
+    },
+    /// Check every set of features of every crate with cargo-hack.
+    Features,
+    /// Package each crate, and build each package alone.
+    Package,
+    /// Run a service for long while dialers come, go, crash and roam: memory, tasks and files must be flat.
+    Soak {
+        /// For how many minutes.
+        #[arg(long, default_value_t = 30.0)]
+        minutes: f64,
+    },
     /// Build the program in release mode and run its demo, which must succeed.
     Demo,
     /// Hold the signaling server to its OpenAPI description with schemathesis, which is installed below `target`.
@@ -142,6 +162,11 @@ fn run(task: Task) -> Result<Outcome> {
         }
         Task::Model { cuts, timeouts } => model::run(model::Size { cuts, timeouts }),
         Task::Miri => miri::run(),
+        Task::Api { update: true } => api::run(api::Mode::Update),
+        Task::Api { update: false } => api::check(),
+        Task::Features => features::run(),
+        Task::Package => package::run(),
+        Task::Soak { minutes } => soak::run(minutes),
         Task::Demo => demo::run(),
         Task::Openapi => openapi::run(),
         Task::Browser => browser::run(),

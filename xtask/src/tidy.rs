@@ -7,7 +7,8 @@ mod finding;
 mod layers;
 mod links;
 mod manifests;
-mod rust_text;
+pub(crate) mod rust_text;
+mod seed;
 mod tree;
 mod words;
 
@@ -26,6 +27,7 @@ pub(crate) fn run() -> Result<Outcome> {
     let workspace = Workspace::load()?;
     let mut report = Report::default();
     report.violations.extend(check_workspace(&workspace, &tree));
+    report.violations.extend(seed::unknown_names(&tree));
     for file in tree.with_extension("rs") {
         check_rust_file(file, &mut report);
     }

@@ -22,6 +22,8 @@ pub(crate) struct Member {
     pub(crate) manifest: String,
     /// Features by name, `default` left out.
     pub(crate) features: Vec<String>,
+    /// Whether it may go to a registry.
+    pub(crate) is_published: bool,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
@@ -63,6 +65,11 @@ impl Workspace {
         })
     }
 
+    /// The members that are meant for a registry.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.is_published)
+    }
+
     /// The members that other people's code may depend on.
     pub(crate) fn libraries(&self) -> impl Iterator<Item = &Member> {
         self.members
@@ -88,6 +95,10 @@ fn parse_member(package: &Value, root: &str) -> Result<Member> {
             .filter(|name| *name != "default")
             .cloned()
             .collect(),
+        // An empty list of registries is `publish = false`.
+        is_published: package["publish"]
+            .as_array()
+            .is_none_or(|list| !list.is_empty()),
         dependencies: dependencies.collect::<Result<_>>()?,
     })
 }
@@ -153,6 +164,7 @@ mod tests {
             name: name.to_owned(),
             manifest: String::new(),
             features: Vec::new(),
+            is_published: true,
             dependencies: Vec::new(),
         };
         let workspace = Workspace {

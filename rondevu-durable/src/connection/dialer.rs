@@ -19,7 +19,7 @@ use super::{
     Arrival, Attempt, ConnectionEvent, ConnectionMachine, Durability, Greeting, PeerMemory,
     Purpose, Retry, Role, Seeds, Stage, Trust,
 };
-use crate::config::{ConnectionConfig, PlainPeers, SessionLoss};
+use crate::config::{ConnectionConfig, FirstAttempt, PlainPeers, SessionLoss};
 use crate::error::{
     ConnectionClosed, ConnectionFailure, DialFailure, DialRetry, ProtocolViolation,
 };
@@ -36,6 +36,32 @@ impl ConnectionMachine {
         if self.role == Role::Dialer && !self.state.is_final() && fresh {
             self.begin_first_attempt(now);
         }
+    }
+
+    /// Begins to connect and keeps trying with backoff, as after a lost link. What
+    /// [`connect`](Self::connect) has begun goes on without its time-out.
+    pub fn connect_in_background(&mut self, now: Instant) {
+        if self.was_never_connected() {
+            self.config.first_attempt = FirstAttempt::KeepTrying;
+            self.connect_by = None;
+        }
+        self.connect(now);
+    }
+
+    /// Stops what [`connect`](Self::connect) has begun, as if it had not been called. Does nothing
+    /// once a link has carried the session, while paused or while closing.
+    pub fn cancel_connect(&mut self) {
+        let settled = self.state.is_final() || self.close_by.is_some();
+        let waits = self.role != Role::Dialer || self.retry == Retry::Paused;
+        if settled || waits || !self.was_never_connected() {
+            return;
+        }
+        if let Some(attempt) = self.attempt.take() {
+            self.abandon_attempt(&attempt);
+        }
+        (self.retry, self.connect_by) = (Retry::None, None);
+        self.soon_retries = 0;
+        self.reconnector.reset();
     }
 
     /// The attempt did not get as far as a link.
@@ -156,6 +182,10 @@ impl ConnectionMachine {
                 self.attempt_lost(attempt, reason, now);
             }
             return;
+        }
+        if let Some(attempt) = &mut self.attempt {
+            let greeted_by = now + self.config.greeting_timeout;
+            attempt.give_up_at = attempt.give_up_at.min(greeted_by);
         }
         let frozen = self.live.take().map(|live| live.id);
         self.detach_all();

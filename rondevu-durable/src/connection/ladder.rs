@@ -263,11 +263,14 @@ impl ConnectionMachine {
             Urgency::Prompt | Urgency::PeerClosed | Urgency::Backoff => next.delay,
         };
         self.retry = Retry::At(now + delay);
-        self.events.push_back(ConnectionEvent::Reconnecting {
-            attempt: next.number,
-            max_attempts: self.reconnector.attempts_max(),
-            delay,
-        });
+        // Within its time-out, a first connection is one attempt to whoever waits for it.
+        if self.connect_by.is_none() {
+            self.events.push_back(ConnectionEvent::Reconnecting {
+                attempt: next.number,
+                max_attempts: self.reconnector.attempts_max(),
+                delay,
+            });
+        }
     }
 
     pub(super) fn random_share(&mut self, whole: Duration) -> Duration {

@@ -1,5 +1,6 @@
 //! Two machines that talk across links of all fates.
 
+mod connecting;
 mod kinds;
 mod ladder;
 mod pair;
@@ -11,7 +12,8 @@ use std::string::String;
 use std::vec::Vec;
 
 use proptest::prelude::*;
-use rondevu_core::{DurableConnectionState as State, LinkEvent};
+use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL};
+use rondevu_core::{DurableConnectionState as State, LinkEvent, OpenedBy};
 
 use self::pair::{CONTROL, Pair, seeds};
 use super::*;
@@ -306,7 +308,7 @@ fn the_end_of_a_lossy_channel_may_overtake_its_stream() {
             reliability: Reliability::MaxRetransmits(0),
             ..StreamOptions::reliable("news", rondevu_core::frame::channel_protocol(wire))
         },
-        by: rondevu_core::OpenedBy::Remote,
+        by: OpenedBy::Remote,
     };
     let now = pair.now;
     pair.dialer.handle_link_event(link, end, now);

@@ -49,6 +49,7 @@ pub(super) async fn publish(
         Publication {
             ttl: options.ttl,
             visibility: options.visibility,
+            metadata: options.metadata.clone(),
             ..Publication::new(
                 username.clone(),
                 service.clone(),

@@ -1,11 +1,7 @@
 //! A service whose server says things in an unusual order.
 
 use async_trait::async_trait;
-use rondevu_core::{IceCandidate, ServiceUuid, SessionDescription};
-use rondevu_signaling::{
-    ClaimedUsername, CreatedOffer, ListedService, MemoryPeer, MemorySignaling, NewOffer, OwnOffer,
-    Publication, RemoteCandidate, ServiceOffer, SignedClaim, UsernameStatus,
-};
+use rondevu_signaling::{CreatedOffer, MemoryPeer, MemorySignaling, NewOffer, SignalingLayer};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -26,7 +22,11 @@ struct SlowServer {
 }
 
 #[async_trait]
-impl Signaling for SlowServer {
+impl SignalingLayer for SlowServer {
+    fn inner(&self) -> &dyn Signaling {
+        &self.inner
+    }
+
     async fn create_offers(
         &self,
         offers: &[NewOffer],
@@ -45,83 +45,6 @@ impl Signaling for SlowServer {
         let answers = self.inner.answers(since, wait).await?;
         self.heard.send_modify(|heard| *heard += answers.len());
         Ok(answers)
-    }
-
-    async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {
-        self.inner.claim_username(claim).await
-    }
-
-    async fn look_up_username(&self, name: &Username) -> Result<UsernameStatus, SignalingError> {
-        self.inner.look_up_username(name).await
-    }
-
-    async fn list_services(&self, name: &Username) -> Result<Vec<ListedService>, SignalingError> {
-        self.inner.list_services(name).await
-    }
-
-    async fn publish_service(
-        &self,
-        publication: &Publication,
-    ) -> Result<PublishedService, SignalingError> {
-        self.inner.publish_service(publication).await
-    }
-
-    async fn unpublish_service(
-        &self,
-        service: &ServiceId,
-        owner: &Username,
-    ) -> Result<(), SignalingError> {
-        self.inner.unpublish_service(service, owner).await
-    }
-
-    async fn find_service(
-        &self,
-        username: &Username,
-        service: &ServiceName,
-    ) -> Result<ServiceUuid, SignalingError> {
-        self.inner.find_service(username, service).await
-    }
-
-    async fn take_offer(&self, uuid: &ServiceUuid) -> Result<ServiceOffer, SignalingError> {
-        self.inner.take_offer(uuid).await
-    }
-
-    async fn list_offers(&self) -> Result<Vec<OwnOffer>, SignalingError> {
-        self.inner.list_offers().await
-    }
-
-    async fn delete_offer(&self, offer: &OfferId) -> Result<(), SignalingError> {
-        self.inner.delete_offer(offer).await
-    }
-
-    async fn answer_offer(
-        &self,
-        offer: &OfferId,
-        answer: &SessionDescription,
-        secret: Option<&str>,
-    ) -> Result<(), SignalingError> {
-        self.inner.answer_offer(offer, answer, secret).await
-    }
-
-    async fn supports_wait(&self) -> Result<bool, SignalingError> {
-        self.inner.supports_wait().await
-    }
-
-    async fn add_candidates(
-        &self,
-        offer: &OfferId,
-        candidates: &[IceCandidate],
-    ) -> Result<(), SignalingError> {
-        self.inner.add_candidates(offer, candidates).await
-    }
-
-    async fn candidates(
-        &self,
-        offer: &OfferId,
-        since: Option<UnixMillis>,
-        wait: Duration,
-    ) -> Result<Vec<RemoteCandidate>, SignalingError> {
-        self.inner.candidates(offer, since, wait).await
     }
 }
 
@@ -179,10 +102,7 @@ async fn dialers_that_wait_get_the_next_offers_in_the_order_of_their_coming() {
     let service = expose(&server).await;
     let dialer = client(Arc::new(signaling.peer()));
     dialer.connect("alice", SERVICE).await.unwrap();
-    let target = Target::Service {
-        username: "alice".parse().unwrap(),
-        service: SERVICE.parse().unwrap(),
-    };
+    let target = Target::parse("alice", SERVICE).unwrap();
     let mut waiting = JoinSet::new();
     for number in 1..=6 {
         let dialer = dialer.clone();

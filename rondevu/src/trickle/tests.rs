@@ -160,7 +160,7 @@ fn client(signaling: Arc<dyn Signaling>) -> Rondevu {
     let factory = RtcFactory::new(RtcConfig::default(), clock.epoch()).unwrap();
     Rondevu::builder()
         .signaling(signaling)
-        .links(Arc::new(LateFactory(factory)), clock)
+        .transport(Arc::new(LateFactory(factory)), clock.epoch())
         .bind("127.0.0.1:0".parse().unwrap())
         .build()
         .unwrap()

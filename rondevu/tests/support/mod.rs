@@ -1,6 +1,8 @@
-//! A peer that is nothing but a WebRTC link over a UDP socket, as a web page is.
+//! What several tests need: two clients that meet, and a peer that is nothing but a WebRTC link.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
+
+pub(crate) mod meeting;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant as StdInstant};
@@ -11,7 +13,7 @@ use rondevu::transport::rtc::{RtcConfig, RtcFactory};
 use rondevu::transport::{Received, Transport, Written};
 use tokio::net::UdpSocket;
 
-/// Drives one link by hand.
+/// Drives one link by hand, over a UDP socket, as a web page does.
 pub(crate) struct RawPeer {
     epoch: StdInstant,
     socket: UdpSocket,

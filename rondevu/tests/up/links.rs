@@ -5,11 +5,9 @@ use std::sync::Mutex;
 use rondevu::signaling::{HttpSignaling, Signaling, UsernameStatus};
 use rondevu::{
     ChannelConfig, ConnectionEvent, DurableChannel, DurableConnection, DurableConnectionState,
-    DurableService, KeyPair, Message, Rondevu, ServiceOptions,
+    DurableService, Events, KeyPair, Message, Rondevu, ServiceOptions,
 };
 use tempfile::TempDir;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::TryRecvError;
 use tokio::task::JoinSet;
 
 use crate::program::{Program, SERVICE};
@@ -24,7 +22,7 @@ struct Pair {
     channel: DurableChannel,
     incoming: DurableChannel,
     /// Of both sides, from when the link was up.
-    events: Mutex<[Receiver<ConnectionEvent>; 2]>,
+    events: Mutex<[Events<ConnectionEvent>; 2]>,
 }
 
 fn client(url: &str, keys: &KeyPair) -> Rondevu {
@@ -70,7 +68,7 @@ impl Pair {
         }
         for events in &mut *self.events.lock().unwrap() {
             // Nothing has happened to it.
-            assert_eq!(events.try_recv().err(), Some(TryRecvError::Empty));
+            assert_eq!(events.try_recv(), None);
         }
         self.channel.send(text).await.unwrap();
         assert_eq!(self.incoming.recv().await, Some(Message::from(text)));

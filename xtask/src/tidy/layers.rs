@@ -150,6 +150,7 @@ mod tests {
             name: crate_name.to_owned(),
             manifest: format!("{crate_name}/Cargo.toml"),
             features: Vec::new(),
+            is_published: true,
             dependencies: vec![Dependency {
                 name: dependency.to_owned(),
                 kind,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rondevu::{
     ChannelConfig, ConnectionConfig, ConnectionEvent, Delivery, DurableChannel, DurableConnection,
-    HalfOpen, KeyPolicy, LinkPath, PublicKey, QueueLimits, RondevuBuilder, ServiceName,
+    HalfOpen, KeyPolicy, LinkPath, Missed, PublicKey, QueueLimits, RondevuBuilder, ServiceName,
     ServiceOptions, Username,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -243,8 +243,8 @@ async fn report_paths(connection: &DurableConnection) {
 async fn report(connection: DurableConnection) {
     let mut events = connection.events();
     let mut lost = false;
-    loop {
-        match events.recv().await {
+    while let Some(event) = events.recv().await {
+        match event {
             Ok(ConnectionEvent::Disconnected) => {
                 lost = true;
                 eprintln!("link lost");
@@ -262,9 +262,7 @@ async fn report(connection: DurableConnection) {
             Ok(ConnectionEvent::SessionReset { .. }) => {
                 eprintln!("the other end was restarted: its output begins in the middle");
             }
-            Ok(_) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            Ok(_) | Err(Missed { .. }) => {}
         }
     }
 }

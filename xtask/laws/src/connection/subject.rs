@@ -226,7 +226,11 @@ impl Subject {
                     channel.discard_incoming();
                 }
             }
-            22 => self.machine.connect(now),
+            22 => match script.pick(4) {
+                0 => self.machine.connect_in_background(now),
+                1 => self.machine.cancel_connect(),
+                _ => self.machine.connect(now),
+            },
             _ => match script.pick(16) {
                 0 => self.machine.close(now),
                 1 => self.machine.evict(),

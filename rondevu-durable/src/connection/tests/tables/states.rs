@@ -139,7 +139,7 @@ pub(super) fn control() -> LinkEvent {
     LinkEvent::StreamOpened {
         stream: CONTROL,
         options: StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL),
-        by: rondevu_core::OpenedBy::Remote,
+        by: OpenedBy::Remote,
     }
 }
 
@@ -212,7 +212,7 @@ fn page() -> LinkEvent {
     LinkEvent::StreamOpened {
         stream: StreamId(10),
         options: StreamOptions::reliable("page", ""),
-        by: rondevu_core::OpenedBy::Remote,
+        by: OpenedBy::Remote,
     }
 }
 
