@@ -50,7 +50,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "features",
-        run: features::run,
+        run: features::run_pairs,
     },
     Step {
         name: "package",
