@@ -103,18 +103,16 @@ fn public_items(code: &str) -> Vec<String> {
             continue;
         }
         let whole = std::mem::take(&mut head);
-        let closes = text.starts_with('}');
+        let closes = whole.starts_with('}');
         if closes {
             blocks.pop();
         }
         let kind = blocks.last().map_or(Inside::Module, |block| block.inside);
         let is_item = match kind {
             Inside::Module | Inside::Implementation => whole.starts_with("pub "),
-            Inside::Interface => {
-                whole.starts_with("pub ")
-                    || whole.starts_with("fn ")
-                    || whole.starts_with("async fn ")
-            }
+            Inside::Interface => ["pub ", "fn ", "async fn "]
+                .iter()
+                .any(|start| whole.starts_with(start)),
             Inside::Enumeration => !closes,
             Inside::Code => false,
         };
@@ -125,8 +123,12 @@ fn public_items(code: &str) -> Vec<String> {
                 .collect();
             items.push(format!("{place}{}", signature(&whole)));
         }
-        if whole.ends_with('{') {
-            blocks.push(Block::of(&whole, kind));
+        for c in whole.chars().skip(usize::from(closes)) {
+            match c {
+                '{' => blocks.push(Block::of(&whole, kind)),
+                '}' => drop(blocks.pop()),
+                _ => {}
+            }
         }
     }
     items

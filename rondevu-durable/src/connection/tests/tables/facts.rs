@@ -13,6 +13,8 @@ use super::*;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fact {
     Connect,
+    ConnectInBackground,
+    CancelConnect,
     OpenChannel,
     ForgetChannel,
     Close,
@@ -24,6 +26,7 @@ pub(super) enum Fact {
     NetworkChange,
     PathActivity(On),
     DialFailed(On, DialRetry),
+    Hindrance,
     Hello(HelloOf),
     /// The earliest deadline has come.
     Timeout,
@@ -79,6 +82,8 @@ impl Fact {
     pub(super) const fn method(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::ConnectInBackground => "connect_in_background",
+            Self::CancelConnect => "cancel_connect",
             Self::OpenChannel => "open_channel",
             Self::ForgetChannel => "forget_channel",
             Self::Close => "close",
@@ -90,6 +95,7 @@ impl Fact {
             Self::NetworkChange => "handle_network_change",
             Self::PathActivity(_) => "handle_path_activity",
             Self::DialFailed(..) => "handle_dial_failed",
+            Self::Hindrance => "handle_hindrance",
             Self::Hello(_) => "handle_hello",
             Self::Timeout => "handle_timeout",
             Self::Link(..) => "handle_link_event",
@@ -101,6 +107,8 @@ impl Fact {
 pub(super) fn all_facts() -> Vec<(&'static str, Fact)> {
     let mut facts = Vec::from([
         ("connect", Fact::Connect),
+        ("connect in the background", Fact::ConnectInBackground),
+        ("stop connecting", Fact::CancelConnect),
         ("open a channel", Fact::OpenChannel),
         ("forget a channel", Fact::ForgetChannel),
         ("close", Fact::Close),
@@ -127,6 +135,7 @@ pub(super) fn all_facts() -> Vec<(&'static str, Fact)> {
             "late: dial failed",
             Fact::DialFailed(On::Other, DialRetry::Never),
         ),
+        ("the attempt is hindered", Fact::Hindrance),
         (
             "hello of the next generation",
             Fact::Hello(HelloOf::NextGeneration),
@@ -198,6 +207,8 @@ pub(super) fn effect(stand: Stand, fact: Fact) -> Option<String> {
     let mut said = Vec::new();
     match fact {
         Fact::Connect => machine.connect(now),
+        Fact::ConnectInBackground => machine.connect_in_background(now),
+        Fact::CancelConnect => machine.cancel_connect(),
         Fact::OpenChannel => {
             let opened = machine.open_channel("more", &ChannelConfig::default());
             said.extend(opened.err().map(|error| std::format!("refused: {error}")));
@@ -215,6 +226,7 @@ pub(super) fn effect(stand: Stand, fact: Fact) -> Option<String> {
             let reason = "why not".into();
             machine.handle_dial_failed(links.get(on)?, DialFailure { reason, retry }, now);
         }
+        Fact::Hindrance => machine.handle_hindrance(links.get(On::Attempt)?, "a wall".into()),
         Fact::Hello(of) => {
             // Only an acceptor is told of one.
             (machine.role == Role::Acceptor).then_some(())?;
