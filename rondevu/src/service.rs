@@ -125,8 +125,8 @@ pub enum DurableServiceEvent {
 /// A service under a username that others connect to.
 ///
 /// Clones are handles of the same service. Dropping the last withdraws nothing at once: the
-/// service ends with its task, its publication expires, and its connections lose their links with
-/// its sockets. Call [`stop`](Self::stop) to withdraw it properly.
+/// service ends with its task, its publication expires, and connections that were accepted live on.
+/// Call [`stop`](Self::stop) to withdraw it properly.
 #[derive(Clone, Debug)]
 pub struct DurableService(Arc<ServiceHandle>);
 

@@ -15,5 +15,5 @@ pub(crate) fn run(minutes: f64) -> Result<Outcome> {
 
 /// As long as a change can wait: long enough to see whether all that came is gone again.
 pub(crate) fn run_briefly() -> Result<Outcome> {
-    run(0.5)
+    run(1.0)
 }

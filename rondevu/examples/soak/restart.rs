@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rondevu::{
-    BackoffPolicy, ChannelConfig, ConnectionConfig, ConnectionEvent, DurableChannel,
+    BackoffPolicy, Cable, ChannelConfig, ConnectionConfig, ConnectionEvent, DurableChannel,
     DurableService, KeyPair, ServiceOptions,
 };
 
@@ -17,13 +17,15 @@ pub(crate) struct Restarted {
     world: World,
     key: KeyPair,
     service: DurableService,
+    /// That of the present life of the service.
+    cable: Cable,
     channel: DurableChannel,
 }
 
 impl Restarted {
     pub(crate) async fn begin(world: &World) -> Result<Self> {
         let key = KeyPair::generate()?;
-        let service = expose(world, &key).await?;
+        let (service, cable) = expose(world, &key).await?;
         let config = ConnectionConfig {
             backoff: BackoffPolicy {
                 attempts_max: None,
@@ -40,6 +42,7 @@ impl Restarted {
             world: world.clone(),
             key,
             service,
+            cable,
             channel,
         })
     }
@@ -54,8 +57,8 @@ impl Restarted {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             // As suddenly as a process may end: the dialer hears nothing.
-            let fresh = expose(&self.world, &self.key).await?;
-            drop(std::mem::replace(&mut self.service, fresh));
+            self.cable.cut();
+            (self.service, self.cable) = expose(&self.world, &self.key).await?;
             let back = tokio::time::timeout(COMEBACK, async {
                 loop {
                     let event = events.recv().await.context("the connection has ended")?;
@@ -77,8 +80,11 @@ impl Restarted {
     }
 }
 
-async fn expose(world: &World, key: &KeyPair) -> Result<DurableService> {
-    let client = world.client().key_pair(key.clone()).build()?;
+/// One life of the service; it is over when its cable is cut.
+async fn expose(world: &World, key: &KeyPair) -> Result<(DurableService, Cable)> {
+    let cable = Cable::new();
+    let client = world.client().cable(cable.clone()).key_pair(key.clone());
+    let client = client.build()?;
     let service = client.expose_service("restarted", SERVICE, ServiceOptions::default())?;
     service.start().await?;
     let mut incoming = service.incoming();
@@ -92,7 +98,7 @@ async fn expose(world: &World, key: &KeyPair) -> Result<DurableService> {
             });
         }
     });
-    Ok(service)
+    Ok((service, cable))
 }
 
 /// Silence is noticed after six seconds, then come an attempt and a greeting.
