@@ -101,7 +101,8 @@ impl Stage<'_> {
         if measured < f64::from(percent) / 4.0 || measured > 3.0 * f64::from(percent) {
             bail!("{measured:.1} % of {all} datagrams were lost instead of {percent} %");
         }
-        let what = format!("slowest of {exchanges} exchanges; {measured:.1} % of {all} datagrams lost");
+        let what =
+            format!("slowest of {exchanges} exchanges; {measured:.1} % of {all} datagrams lost");
         Ok((slowest, what))
     }
 }
