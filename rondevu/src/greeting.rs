@@ -220,9 +220,9 @@ async fn greet(host: Host, link: Link, control: StreamId) {
             let [link] = links;
             match host.admit(link, control, caller) {
                 Ok(()) => return,
-                Err((link, reason)) => {
-                    links = [link];
-                    let refusal = reception.refuse(reason);
+                Err(refused) => {
+                    links = [*refused.link];
+                    let refusal = reception.refuse(refused.reason);
                     links[0].write(control, refusal, now);
                 }
             }
@@ -250,12 +250,7 @@ async fn greet(host: Host, link: Link, control: StreamId) {
 
 impl Host {
     /// Gives a link to the connection that its peer belongs to, or gives it back with the reason.
-    fn admit(
-        &self,
-        link: Link,
-        control: StreamId,
-        caller: Caller,
-    ) -> Result<(), (Link, RejectReason)> {
+    fn admit(&self, link: Link, control: StreamId, caller: Caller) -> Result<(), Refused> {
         match caller {
             Caller::Session { info, hello } => {
                 let arrival = Arrival {
@@ -277,21 +272,16 @@ impl Host {
         self.client.inner.trust(RequiredProof::Nothing)
     }
 
-    fn begin(
-        &self,
-        link: Link,
-        arrival: Arrival,
-        hello: Hello,
-    ) -> Result<(), (Link, RejectReason)> {
+    fn begin(&self, link: Link, arrival: Arrival, hello: Hello) -> Result<(), Refused> {
         let (Some(reserved), Ok(seeds)) = (self.reserve(), seeds()) else {
-            return Err((link, BUSY));
+            return Err(Refused::new(link, BUSY));
         };
         let inner = &self.client.inner;
         let (config, now) = (inner.config.clone(), inner.clock.now());
         let machine = ConnectionMachine::acceptor(config, self.trust(), arrival, hello, seeds, now);
         match machine {
             Ok(machine) => self.open(link, machine, reserved),
-            Err(reason) => return Err((link, reason)),
+            Err(reason) => return Err(Refused::new(link, reason)),
         }
         Ok(())
     }
@@ -302,16 +292,16 @@ impl Host {
         control: StreamId,
         info: LinkInfo,
         event: LinkEvent,
-    ) -> Result<(), (Link, RejectReason)> {
+    ) -> Result<(), Refused> {
         let (Some(reserved), Ok(seeds)) = (self.reserve(), seeds()) else {
-            return Err((link, BUSY));
+            return Err(Refused::new(link, BUSY));
         };
         let inner = &self.client.inner;
         let (config, trust, now) = (inner.config.clone(), self.trust(), inner.clock.now());
         let machine =
             ConnectionMachine::plain_acceptor(config, trust, link.id, control, info, seeds, now);
         let Some(mut machine) = machine else {
-            return Err((link, RejectReason::NotAuthorised));
+            return Err(Refused::new(link, RejectReason::NotAuthorised));
         };
         machine.handle_link_event(link.id, event, now);
         self.open(link, machine, reserved);
@@ -349,22 +339,30 @@ impl Host {
 }
 
 /// Moves a living session to a new link.
-fn resume(
-    shared: &Shared,
-    link: Link,
-    arrival: Arrival,
-    hello: Hello,
-) -> Result<(), (Link, RejectReason)> {
+fn resume(shared: &Shared, link: Link, arrival: Arrival, hello: Hello) -> Result<(), Refused> {
     let mut core = lock(&shared.core);
     let now = shared.clock.now();
     // Under one lock with the driver's turn: the welcome finds its link.
     match core.machine.handle_hello(arrival, hello, now) {
         Ok(()) => core.handovers.push(link),
-        Err(reason) => return Err((link, reason)),
+        Err(reason) => return Err(Refused::new(link, reason)),
     }
     drop(core);
     shared.wake.notify_one();
     Ok(())
+}
+
+/// A link that no connection takes, with the reason that its peer is told.
+struct Refused {
+    link: Box<Link>,
+    reason: RejectReason,
+}
+
+impl Refused {
+    fn new(link: Link, reason: RejectReason) -> Self {
+        let link = Box::new(link);
+        Self { link, reason }
+    }
 }
 
 /// There is no room for one more connection at the moment.

@@ -286,10 +286,10 @@ impl RtcLink {
             return;
         }
         match event {
-            Event::IceConnectionStateChange(state) if state.is_connected() => {
-                if self.path == Path::Searched {
-                    self.path = Path::Found;
-                }
+            Event::IceConnectionStateChange(state)
+                if state.is_connected() && self.path == Path::Searched =>
+            {
+                self.path = Path::Found;
             }
             Event::IceConnectionStateChange(state) if state.is_disconnected() => {
                 self.begin_closing(LinkClosed::NoPath);
