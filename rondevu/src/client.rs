@@ -244,7 +244,8 @@ impl RondevuBuilder {
     /// understand each other's descriptions.
     ///
     /// The times that the factory and its links are told count from `epoch`: give
-    /// [`RtcFactory`] the same one, and others that do not care `std::time::Instant::now()`.
+    /// [`RtcFactory`](rondevu_transport::rtc::RtcFactory) the same one, and others that do not care
+    /// `std::time::Instant::now()`.
     #[must_use]
     pub fn transport(
         mut self,
