@@ -61,10 +61,14 @@ impl Database {
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Before the log, and only in a file that is new.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A commit survives the process; the syncer sees to the rest. Checkpoints wait for the disk.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let checkpoint_pages = LOG_BYTES / page_bytes.max(1);
+    connection.pragma_update(None, "wal_autocheckpoint", checkpoint_pages)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // Candidates leave with their offer also where a trigger removes them.
     connection.pragma_update(None, "recursive_triggers", "ON")
@@ -122,6 +126,9 @@ const STATEMENTS_MAX: usize = 128;
 /// The indexes of some ten thousand offers; more is read again from the system's cache.
 const CACHE_KIB: i64 = 16 * 1024;
 
-/// 128 MiB of log, then the writer itself copies what the checkpointer has left. Under a load of
-/// thousands of requests a second this comes every few seconds.
-const CHECKPOINT_PAGES: u32 = 32_768;
+/// Most of what a request changes are entries of indexes, whose places are random: the smaller the
+/// pages, the less goes into the log for each.
+const PAGE_BYTES: u32 = 1024;
+
+/// When the log is as long, the writer itself copies what the checkpointer has left.
+const LOG_BYTES: u32 = 128 * 1024 * 1024;

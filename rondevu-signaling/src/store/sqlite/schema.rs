@@ -35,7 +35,8 @@ pub(super) fn create_temporary(connection: &Connection) -> rusqlite::Result<()> 
             offer INTEGER PRIMARY KEY,
             until INTEGER NOT NULL,
             turn INTEGER NOT NULL
-        ) STRICT;",
+        ) STRICT;
+        CREATE INDEX holds_by_end ON holds (until);",
     )
 }
 

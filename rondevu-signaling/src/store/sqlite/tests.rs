@@ -354,6 +354,29 @@ async fn one_file_has_one_server_at_a_time_and_nobody_else_may_read_it() {
     }
 }
 
+#[tokio::test]
+async fn a_file_with_larger_pages_keeps_them_and_works() {
+    let place = Place::new();
+    let connection = rusqlite::Connection::open(&place.file).unwrap();
+    connection.pragma_update(None, "page_size", 4096).unwrap();
+    connection.execute_batch("VACUUM").unwrap();
+    drop(connection);
+    let limits = Limits::default();
+    let store = place.open(&limits);
+    let key = store.server_key([1; 32]).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+
+    let connection = rusqlite::Connection::open(&place.file).unwrap();
+    let page_bytes: u32 = connection
+        .pragma_query_value(None, "page_size", |row| row.get(0))
+        .unwrap();
+    assert_eq!(page_bytes, 4096);
+    drop(connection);
+    let again = place.open(&limits);
+    assert_eq!(again.server_key([2; 32]).await, Ok(key));
+}
+
 #[test]
 fn a_file_of_a_later_version_or_of_something_else_is_left_alone() {
     let place = Place::new();
