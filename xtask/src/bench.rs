@@ -5,6 +5,7 @@ use clap::ValueEnum;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
+use crate::workspace::built;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,7 +29,7 @@ pub(crate) fn run(subject: Subject) -> Result<Outcome> {
             let build = "build --release --package rondevu --features engine-composed --example";
             Invocation::cargo(build).args(["scale_bench"]).run()?;
             for engine in ["str0m", "composed"] {
-                Invocation::new("target/release/examples/scale_bench")
+                Invocation::new(&built("release/examples/scale_bench")?)
                     .args(["2000", engine])
                     .run()?;
             }
@@ -39,8 +40,8 @@ pub(crate) fn run(subject: Subject) -> Result<Outcome> {
             Invocation::cargo(build)
                 .args(["--example", "signaling_bench"])
                 .run()?;
-            Invocation::new("target/release/examples/signaling_bench")
-                .args(["target/release/rondevu"])
+            Invocation::new(&built("release/examples/signaling_bench")?)
+                .args([built("release/rondevu")?])
                 .run()?;
         }
     }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
+use crate::workspace::built;
 
 /// Builds the program, starts its server, and sends it what its description allows and forbids.
 pub(crate) fn run() -> Result<Outcome> {
@@ -75,7 +76,7 @@ struct Server {
 
 impl Server {
     fn start() -> Result<Self> {
-        let mut command = Command::new("target/release/rondevu");
+        let mut command = Command::new(built("release/rondevu")?);
         command.args(["up", "--listen", "127.0.0.1:0"]);
         for limit in ["address", "peer", "registration", "name"] {
             command.args([&format!("--limit-{limit}-rate"), "none"]);

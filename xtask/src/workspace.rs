@@ -78,6 +78,14 @@ impl Workspace {
     }
 }
 
+/// The path of what cargo has built, `release/rondevu` for example: users may keep the target folder
+/// elsewhere.
+pub(crate) fn built(file: &str) -> Result<String> {
+    let metadata = Invocation::cargo("metadata --format-version 1 --no-deps").read()?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is no JSON")?;
+    Ok(format!("{}/{file}", text(&metadata, "target_directory")?))
+}
+
 fn parse_member(package: &Value, root: &str) -> Result<Member> {
     let manifest = text(package, "manifest_path")?;
     let features = package["features"]

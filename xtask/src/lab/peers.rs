@@ -128,7 +128,7 @@ impl Pipe {
                 "netns",
                 "exec",
                 side.peer(),
-                super::servers::PROGRAM,
+                &super::servers::program()?,
                 "pipe",
             ])
             .args(words)

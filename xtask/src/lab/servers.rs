@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::network::sh;
+use crate::workspace::built;
 
 /// Servers that end with this value.
 #[derive(Debug)]
@@ -35,7 +36,11 @@ impl Servers {
         let mut servers = Self(Vec::new());
         servers.spawn(folder, "turn", &["turnserver", "-c", &turn])?;
         let listen = format!("{IP}:3000");
-        servers.spawn(folder, "signaling", &[PROGRAM, "up", "--listen", &listen])?;
+        servers.spawn(
+            folder,
+            "signaling",
+            &[&program()?, "up", "--listen", &listen],
+        )?;
         for port in [3000, 3478, 5349] {
             wait_for(port)?;
         }
@@ -88,5 +93,8 @@ pub(super) fn signaling() -> String {
 pub(super) const IP: &str = "203.0.113.10";
 pub(super) const USER: &str = "lab";
 pub(super) const PASSWORD: &str = "secret";
+
 /// The program under test.
-pub(super) const PROGRAM: &str = "target/debug/rondevu";
+pub(super) fn program() -> Result<String> {
+    built("debug/rondevu")
+}
