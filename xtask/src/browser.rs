@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
+use crate::workspace::built;
 
 /// Runs all that this machine can run; what is missing is named.
 ///
@@ -23,7 +24,7 @@ pub(crate) fn run() -> Result<Outcome> {
     }
     match obstacle() {
         Some(obstacle) => missing.push(obstacle),
-        None => in_own_network().run_within(BROWSER_LIMIT)?,
+        None => in_own_network()?.run_within(BROWSER_LIMIT)?,
     }
     Ok(match missing.len() {
         0 => Outcome::Done,
@@ -47,11 +48,10 @@ fn obstacle() -> Option<&'static str> {
     }
 }
 
-fn in_own_network() -> Invocation {
-    let check = format!(
-        "{NETWORK} && exec target/debug/examples/browser_peer --udp {ADDRESS} --check {CHROMIUM}"
-    );
-    unshare().args(["sh", "-c", &check])
+fn in_own_network() -> Result<Invocation> {
+    let peer = built("debug/examples/browser_peer")?;
+    let check = format!("{NETWORK} && exec '{peer}' --udp {ADDRESS} --check {CHROMIUM}");
+    Ok(unshare().args(["sh", "-c", &check]))
 }
 
 /// A network with nothing in it, and a process table that ends with its first process.
