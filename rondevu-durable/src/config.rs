@@ -66,7 +66,7 @@ pub struct ConnectionConfig {
     /// Whether peers that do not speak the session protocol are talked to.
     pub plain_peers: PlainPeers,
     /// A peer that has opened no stream for this long after the link was connected does not speak
-    /// the session protocol. Default 3 s.
+    /// the session protocol, unless it has announced it, as services of this library do. Default 3 s.
     pub plain_after: Duration,
 }
 

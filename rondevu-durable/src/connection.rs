@@ -157,6 +157,8 @@ impl LiveLink {
 struct Attempt {
     link: LinkId,
     give_up_at: Instant,
+    /// Whether the peer has announced that it speaks the session protocol.
+    announced: bool,
     /// When a peer that has opened no stream does not speak the session protocol.
     plain_at: Option<Instant>,
     info: Option<LinkInfo>,

@@ -10,6 +10,7 @@ use rondevu_durable::{DialFailure, DialRetry};
 use rondevu_signaling::{Retry, ServiceOffer, Signaling, SignalingError};
 use rondevu_transport::{Transport, TransportFactory};
 
+use crate::announcement::take_announcement;
 use crate::burst::{Burst, queue};
 use crate::cable::Cable;
 use crate::clock::Clock;
@@ -72,6 +73,21 @@ pub(crate) struct Dialer {
     pub(crate) patience: Duration,
 }
 
+/// What an attempt has come to.
+pub(crate) struct Dialed {
+    /// It is looking for its path.
+    pub(crate) link: Link,
+    /// Whether the service has announced that it speaks the session protocol.
+    pub(crate) announced: bool,
+}
+
+/// An offer that was answered.
+struct Called {
+    offer: OfferId,
+    transport: Box<dyn Transport>,
+    announced: bool,
+}
+
 /// What one attempt has found out so far.
 #[derive(Debug, Default)]
 struct Search {
@@ -83,13 +99,13 @@ struct Search {
 }
 
 impl Dialer {
-    /// Takes an offer, answers it, and returns the link that is looking for its path.
+    /// Takes an offer and answers it.
     ///
     /// While signaling is under way, addresses are being found.
     ///
     /// Each attempt has fresh sockets: a new port passes where the state of a router about the old
     /// one is broken, and no two links of this dialer ever share a pair of addresses.
-    pub(crate) async fn dial(self, link: LinkId) -> Result<Link, DialFailure> {
+    pub(crate) async fn dial(self, link: LinkId) -> Result<Dialed, DialFailure> {
         let any_port = SocketAddr::new(self.bind.ip(), 0);
         let (inlet, datagrams) = queue();
         let deliver = move |burst: Burst<&[u8]>| inlet.push(burst);
@@ -98,20 +114,18 @@ impl Dialer {
             reason: format!("cannot open a UDP socket on {}: {error}", self.bind.ip()),
             retry: DialRetry::Later,
         })?;
-        let (offer, transport) = self.call(&paths).await?;
+        let called = self.call(&paths).await?;
         let signaling = Arc::clone(&self.signaling);
-        let transport = Trickling::start(transport, signaling, offer, self.clock);
-        Ok(Link::with_own_paths(
-            link,
-            Box::new(transport),
-            paths,
-            datagrams,
-        ))
+        let transport = Trickling::start(called.transport, signaling, called.offer, self.clock);
+        Ok(Dialed {
+            link: Link::with_own_paths(link, Box::new(transport), paths, datagrams),
+            announced: called.announced,
+        })
     }
 
     /// Gets an offer of its own. While there are too few, the dialers of this client get them in
     /// the order of their coming, and only the first of them asks.
-    async fn call(&self, paths: &Paths) -> Result<(OfferId, Box<dyn Transport>), DialFailure> {
+    async fn call(&self, paths: &Paths) -> Result<Called, DialFailure> {
         let mut search = Search::default();
         let in_time = tokio::time::timeout(self.patience, async {
             if !self.lines.is_forming(&self.target) {
@@ -148,18 +162,15 @@ impl Dialer {
     }
 
     /// Takes the next offer and answers it.
-    async fn answer_one(
-        &self,
-        search: &mut Search,
-        paths: &Paths,
-    ) -> Result<(OfferId, Box<dyn Transport>), Miss> {
+    async fn answer_one(&self, search: &mut Search, paths: &Paths) -> Result<Called, Miss> {
         let taken = self.take(search).await;
         search.was_late |= matches!(taken, Err(Miss::NoOffer));
-        let offer = taken?;
+        let mut offer = taken?;
         if search.spent.contains(&offer.offer_id) {
             search.was_late = true;
             return Err(Miss::NoOffer);
         }
+        let announced = take_announcement(&mut offer.sdp);
         let candidates = paths.candidates().await.map_err(|error| later(&error))?;
         let now = self.clock.now();
         let answered = self
@@ -170,7 +181,11 @@ impl Dialer {
             .signaling
             .answer_offer(&offer.offer_id, &answered.description, None);
         match answer.await {
-            Ok(()) => Ok((offer.offer_id, answered.transport)),
+            Ok(()) => Ok(Called {
+                offer: offer.offer_id,
+                transport: answered.transport,
+                announced,
+            }),
             Err(SignalingError::OfferAlreadyAnswered | SignalingError::OfferGone) => {
                 search.spent.push(offer.offer_id);
                 search.was_late = true;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use crate::dial::Dialer;
+use crate::dial::{Dialed, Dialer};
 use crate::greeting::{Membership, Presence};
 use crate::known_keys::FirstUse;
 use crate::link::{Link, arrival};
@@ -45,7 +45,7 @@ enum Way {
 
 struct Dialing {
     link: LinkId,
-    task: JoinHandle<Result<Link, DialFailure>>,
+    task: JoinHandle<Result<Dialed, DialFailure>>,
 }
 
 impl Drop for Dialing {
@@ -369,12 +369,18 @@ impl Driver {
         }
     }
 
-    fn on_dialed(&mut self, result: Result<Result<Link, DialFailure>, tokio::task::JoinError>) {
+    fn on_dialed(&mut self, result: Result<Result<Dialed, DialFailure>, tokio::task::JoinError>) {
         let Some(dialing) = self.dialing.take() else {
             return;
         };
         let failure = match result {
-            Ok(Ok(link)) => return self.links.push(link),
+            Ok(Ok(dialed)) => {
+                if dialed.announced {
+                    let mut core = lock(&self.shared.core);
+                    core.machine.handle_announcement(dialing.link);
+                }
+                return self.links.push(dialed.link);
+            }
             Ok(Err(failure)) => failure,
             Err(error) => DialFailure {
                 reason: format!("the attempt ended early: {error}"),

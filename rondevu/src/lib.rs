@@ -28,6 +28,7 @@
 
 mod accept_queue;
 mod addresses;
+mod announcement;
 mod batch;
 mod burst;
 mod cable;

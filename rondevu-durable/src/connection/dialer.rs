@@ -5,9 +5,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 use core::time::Duration;
-use rondevu_core::frame::{
-    CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Cursor, Hello, PROTOCOL_VERSION, Welcome,
-};
+use rondevu_core::frame::{ControlFrame, Cursor, Hello, PROTOCOL_VERSION, Welcome};
 use rondevu_core::proof::{hello_transcript, welcome_transcript};
 use rondevu_core::{
     DurableChannelState, Generation, Incarnation, Instant, LinkClosed, LinkEvent, LinkId, LinkInfo,
@@ -15,11 +13,12 @@ use rondevu_core::{
 };
 
 use super::ladder::Urgency;
+use super::plain::is_control;
 use super::{
     Arrival, Attempt, ConnectionEvent, ConnectionMachine, Durability, Greeting, PeerMemory,
     Purpose, Retry, Role, Seeds, Stage, Trust,
 };
-use crate::config::{ConnectionConfig, FirstAttempt, PlainPeers, SessionLoss};
+use crate::config::{ConnectionConfig, FirstAttempt, SessionLoss};
 use crate::error::{
     ConnectionClosed, ConnectionFailure, DialFailure, DialRetry, ProtocolViolation,
 };
@@ -82,6 +81,18 @@ impl ConnectionMachine {
         }
     }
 
+    /// The peer of an attempt has announced that it speaks the session protocol, so that its silence
+    /// does not make it a plain peer.
+    pub fn handle_announcement(&mut self, link: LinkId) {
+        match &mut self.attempt {
+            Some(attempt) if attempt.link == link => {
+                attempt.announced = true;
+                attempt.plain_at = None;
+            }
+            _ => self.late_facts += 1,
+        }
+    }
+
     /// What keeps the link of an attempt from being connected, for the case that it never is.
     pub fn handle_hindrance(&mut self, link: LinkId, why: String) {
         if let Some(attempt) = &mut self.attempt
@@ -120,8 +131,8 @@ impl ConnectionMachine {
                 options,
                 by: OpenedBy::Remote,
             } => {
-                if options.label == CONTROL_LABEL && options.protocol == CONTROL_PROTOCOL {
-                    self.send_first_hello(stream, now);
+                if is_control(&options) {
+                    self.on_control_opened(stream, now);
                 } else if let Some(link) = self.dialing_link() {
                     let event = LinkEvent::StreamOpened {
                         stream,
@@ -154,13 +165,11 @@ impl ConnectionMachine {
     }
 
     fn on_attempt_connected(&mut self, info: LinkInfo, now: Instant) {
-        let plain_after = match self.config.plain_peers {
-            PlainPeers::Accept if self.accepts_plain_peers() => Some(self.config.plain_after),
-            PlainPeers::Accept | PlainPeers::Refuse => None,
-        };
+        let accepts_plain_peers = self.accepts_plain_peers();
         if let Some(attempt) = &mut self.attempt {
             attempt.info = Some(info);
-            attempt.plain_at = plain_after.map(|after| now + after);
+            let may_be_plain = accepts_plain_peers && !attempt.announced;
+            attempt.plain_at = may_be_plain.then(|| now + self.config.plain_after);
         }
     }
 
@@ -170,19 +179,20 @@ impl ConnectionMachine {
         matches!(attempt.stage, Stage::Dialing).then_some(attempt.link)
     }
 
-    /// The new link can speak: the old one is frozen, and its cursors go into the hello.
-    fn send_first_hello(&mut self, control: StreamId, now: Instant) {
-        let Some(link) = self.dialing_link() else {
-            return;
-        };
-        if self.peer.durability == Some(Durability::Plain) {
-            // Its channels have carried messages that nobody numbered.
-            let reason = "the peer speaks the session protocol, which it did not before";
-            if let Some(attempt) = self.attempt.take_if(|attempt| attempt.link == link) {
-                self.attempt_lost(attempt, reason, now);
-            }
+    /// The new link can speak.
+    fn on_control_opened(&mut self, control: StreamId, now: Instant) {
+        if self.dialing_link().is_none() {
             return;
         }
+        match self.peer.durability {
+            // Its channels have carried messages that nobody numbered: what began plainly stays so.
+            Some(Durability::Plain) => self.begin_plain(now),
+            Some(Durability::Session) | None => self.send_first_hello(control, now),
+        }
+    }
+
+    /// The old link is frozen, and its cursors go into the hello.
+    fn send_first_hello(&mut self, control: StreamId, now: Instant) {
         if let Some(attempt) = &mut self.attempt {
             let greeted_by = now + self.config.greeting_timeout;
             attempt.give_up_at = attempt.give_up_at.min(greeted_by);

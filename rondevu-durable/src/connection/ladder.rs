@@ -234,6 +234,7 @@ impl ConnectionMachine {
         self.attempt = Some(Attempt {
             link,
             give_up_at: now + self.config.attempt_timeout,
+            announced: false,
             plain_at: None,
             info: None,
             stage: Stage::Dialing,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use bytes::Bytes;
-use rondevu_core::frame::{CONTROL_LABEL, ChannelOptions, LABEL_LEN_MAX};
+use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ChannelOptions, LABEL_LEN_MAX};
 use rondevu_core::{
     ChannelId, DurableChannelState, Instant, LinkId, LinkInfo, MessageKind, OpenedBy, StreamId,
     StreamOptions,
@@ -96,6 +96,10 @@ impl ConnectionMachine {
         options: &StreamOptions,
         by: OpenedBy,
     ) -> Result<Option<ChannelId>, ProtocolViolation> {
+        if self.role == Role::Dialer && by == OpenedBy::Remote && is_control(options) {
+            // It came so late that the conversation has begun without it.
+            return Ok(None);
+        }
         let label = shortened(&options.label);
         let waiting = |channel: &&ChannelMachine| {
             channel.label() == label
@@ -176,6 +180,11 @@ impl ConnectionMachine {
             self.close_stream(stream);
         }
     }
+}
+
+/// Whether a stream is the one on which a service waits for a hello.
+pub(super) fn is_control(options: &StreamOptions) -> bool {
+    options.label == CONTROL_LABEL && options.protocol == CONTROL_PROTOCOL
 }
 
 fn attach_channel(

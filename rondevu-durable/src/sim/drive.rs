@@ -165,6 +165,8 @@ impl<F: Fabric> World<F> {
             },
             Response::Answered => {
                 conn.dialing = None;
+                // As the offer says.
+                conn.machine.handle_announcement(link);
                 let Some(link) = conn.link(link) else {
                     return Ok(());
                 };

@@ -9,8 +9,8 @@ use super::proof::ToyKey;
 use super::stranger::Manners;
 
 use crate::{
-    ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, PlainPeers, RequiredProof,
-    ServiceConfig, SessionLimits, SessionLoss, Trust,
+    ChannelConfig, ConnectionConfig, FirstAttempt, HalfOpen, RequiredProof, ServiceConfig,
+    SessionLimits, SessionLoss, Trust,
 };
 
 /// The furniture of a world, drawn from a seed.
@@ -62,12 +62,8 @@ impl Setup {
             dialers: [1, 1, 2, 2, 3][draw.usize(..5)],
             latency_ms: [1, 5, 20, 60, 120][draw.usize(..5)],
             jitter_ms: [0, 2, 10, 40][draw.usize(..4)],
-            // All dialers of the service speak the session protocol, and so does the service. One that
-            // accepts others too takes a link whose first stream is late for one of those.
-            dialer: ConnectionConfig {
-                plain_peers: PlainPeers::Refuse,
-                ..shared.connection(draw)
-            },
+            // Accepting plain peers too, although the service is none.
+            dialer: shared.connection(draw),
             acceptor: shared.connection(draw),
             service: ServiceConfig {
                 pool_size: draw.usize(1..=3),
@@ -180,7 +176,6 @@ impl Shared {
             message_bytes_max: self.message_bytes_max,
             fragment_bytes,
             channels_max: [3, 128][rng.usize(..2)],
-            plain_peers: PlainPeers::Accept,
             session_loss: [SessionLoss::Resend, SessionLoss::Resend, SessionLoss::Drop]
                 [rng.usize(..3)],
             first_attempt: [

@@ -61,8 +61,10 @@ struct Link {
     end: EndId,
     control: Option<StreamId>,
     streams: Vec<StreamId>,
-    /// Where a plain stranger talks.
+    /// Where a plain stranger talks: on a stream of its own or on the offer's, but never on both, as
+    /// one stream overtakes the other.
     page: Option<StreamId>,
+    opens_page: bool,
 }
 
 /// What a stranger has to do with a connection of the service.
@@ -179,11 +181,13 @@ impl<F: Fabric> World<F> {
                 self.note_end(end, Owner::Stranger(index));
                 let answer = Request::Answer { offer, answer: end };
                 self.signaling.ask(Asker::Stranger { number }, answer, now);
-                self.strangers[index].stage = Stage::Linked(Link {
+                let stranger = &mut self.strangers[index];
+                stranger.stage = Stage::Linked(Link {
                     end,
                     control: None,
                     streams: Vec::new(),
                     page: None,
+                    opens_page: stranger.rng.bool(),
                 });
             }
             Response::Answered => {}
@@ -233,13 +237,12 @@ impl<F: Fabric> World<F> {
         let now = self.now;
         let stranger = &mut self.strangers[index];
         let manners = stranger.manners;
-        let opens_page = stranger.rng.bool();
         let Some(link) = stranger.link(end) else {
             return Ok(());
         };
         match event {
             LinkEvent::Connected(_) => {
-                if manners == Manners::Plain && opens_page {
+                if manners == Manners::Plain && link.opens_page {
                     let page = StreamOptions::reliable("page", "");
                     self.fabric.open_stream(end, page, now);
                 }
@@ -256,7 +259,7 @@ impl<F: Fabric> World<F> {
                     OpenedBy::Remote if options.label == CONTROL_LABEL => {
                         debug_assert_eq!(options.protocol, CONTROL_PROTOCOL);
                         link.control = Some(stream);
-                        link.page = link.page.or(Some(stream).filter(|_| !opens_page));
+                        link.page = Some(stream).filter(|_| !link.opens_page).or(link.page);
                     }
                     OpenedBy::Local => link.page = Some(stream),
                     OpenedBy::Remote => {}

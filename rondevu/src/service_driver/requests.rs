@@ -14,6 +14,7 @@ use rondevu_transport::Offered;
 use tokio::task::JoinSet;
 
 use super::Standing;
+use crate::announcement::announce;
 use crate::greeting::Host;
 use crate::service::ServiceOptions;
 
@@ -25,12 +26,14 @@ async fn new_offer(host: &Host) -> Result<Offered, SignalingError> {
     let candidates = candidates.map_err(|error| SignalingError::Unreachable {
         source: Arc::new(error),
     })?;
-    inner
+    let mut offered = inner
         .factory
         .create_offer(&candidates, stream, inner.clock.now())
         .map_err(|error| SignalingError::Invalid {
             reason: error.to_string(),
-        })
+        })?;
+    announce(&mut offered.description);
+    Ok(offered)
 }
 
 /// Publishes with a new offer; claims the username first where the server says so.

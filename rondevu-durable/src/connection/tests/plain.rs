@@ -142,6 +142,63 @@ fn a_peer_that_opens_nothing_is_plain_after_a_while() {
 }
 
 #[test]
+fn a_peer_that_has_announced_the_session_protocol_is_waited_for() {
+    let now = Instant::ORIGIN;
+    let mut dialer = dialer();
+    dialer.connect(now);
+    let Some(Action::Dial { link }) = dialer.poll_action() else {
+        panic!("dials")
+    };
+    dialer.handle_announcement(link);
+    dialer.handle_link_event(link, LinkEvent::Connected(info()), now);
+    let later = now + ConnectionConfig::default().plain_after * 2;
+    dialer.handle_timeout(later);
+    assert_eq!(dialer.durability(), None);
+    dialer.handle_link_event(link, control(), later);
+    let hello = dialer.poll_transmit(later).expect("says hello");
+    assert_eq!((hello.link, hello.stream), (link, CONTROL));
+}
+
+/// The stream on which a service waits for a hello.
+fn control() -> LinkEvent {
+    LinkEvent::StreamOpened {
+        stream: CONTROL,
+        options: StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL),
+        by: OpenedBy::Remote,
+    }
+}
+
+#[test]
+fn what_began_plainly_with_a_slow_service_stays_so_on_this_link_and_the_next() {
+    let mut now = Instant::ORIGIN;
+    let mut dialer = dialer();
+    dialer.connect(now);
+    let Some(Action::Dial { link }) = dialer.poll_action() else {
+        panic!("dials")
+    };
+    dialer.handle_link_event(link, LinkEvent::Connected(info()), now);
+    now = dialer.poll_timeout().unwrap().at;
+    dialer.handle_timeout(now);
+    dialer.handle_link_event(link, control(), now);
+    assert_eq!(incoming(&mut dialer), None, "no channel of the application");
+    assert!(dialer.poll_transmit(now).is_none());
+
+    let reason = LinkClosed::NoPath;
+    dialer.handle_link_event(link, LinkEvent::Closed { reason }, now);
+    now = dialer.poll_timeout().unwrap().at;
+    dialer.handle_timeout(now);
+    let next = core::iter::from_fn(|| dialer.poll_action()).find_map(|action| match action {
+        Action::Dial { link } => Some(link),
+        _ => None,
+    });
+    let next = next.expect("dials again");
+    dialer.handle_link_event(next, LinkEvent::Connected(info()), now);
+    dialer.handle_link_event(next, control(), now);
+    assert_eq!(dialer.state(), State::Connected);
+    assert_eq!(dialer.durability(), Some(Durability::Plain));
+}
+
+#[test]
 fn plain_peers_are_refused_by_choice_or_when_a_proof_is_required() {
     let key = Trust {
         identity: None,

@@ -27,6 +27,7 @@ pub(super) enum Fact {
     PathActivity(On),
     DialFailed(On, DialRetry),
     Hindrance,
+    Announcement,
     Hello(HelloOf),
     /// The earliest deadline has come.
     Timeout,
@@ -96,6 +97,7 @@ impl Fact {
             Self::PathActivity(_) => "handle_path_activity",
             Self::DialFailed(..) => "handle_dial_failed",
             Self::Hindrance => "handle_hindrance",
+            Self::Announcement => "handle_announcement",
             Self::Hello(_) => "handle_hello",
             Self::Timeout => "handle_timeout",
             Self::Link(..) => "handle_link_event",
@@ -136,6 +138,7 @@ pub(super) fn all_facts() -> Vec<(&'static str, Fact)> {
             Fact::DialFailed(On::Other, DialRetry::Never),
         ),
         ("the attempt is hindered", Fact::Hindrance),
+        ("the protocol is announced", Fact::Announcement),
         (
             "hello of the next generation",
             Fact::Hello(HelloOf::NextGeneration),
@@ -227,6 +230,7 @@ pub(super) fn effect(stand: Stand, fact: Fact) -> Option<String> {
             machine.handle_dial_failed(links.get(on)?, DialFailure { reason, retry }, now);
         }
         Fact::Hindrance => machine.handle_hindrance(links.get(On::Attempt)?, "a wall".into()),
+        Fact::Announcement => machine.handle_announcement(links.get(On::Attempt)?),
         Fact::Hello(of) => {
             // Only an acceptor is told of one.
             (machine.role == Role::Acceptor).then_some(())?;

@@ -40,9 +40,11 @@ fn live(live: &LiveLink) -> &'static str {
 
 fn attempt(attempt: &Attempt) -> &'static str {
     match &attempt.stage {
-        Stage::Dialing => match attempt.info {
-            None => "dialing",
-            Some(_) => "dialed",
+        Stage::Dialing => match (attempt.info, attempt.announced) {
+            (None, false) => "dialing",
+            (None, true) => "dialing a durable peer",
+            (Some(_), false) => "dialed",
+            (Some(_), true) => "dialed a durable peer",
         },
         Stage::Greeting(greeting) => match (greeting.purpose, greeting.frozen) {
             (Purpose::Session, None) => "greeting",

@@ -27,7 +27,9 @@ pub(super) fn of_dialer() -> Vec<Make> {
     Vec::from([
         idle as Make,
         dialing,
+        announced,
         || after_dialing(&[connected()]),
+        || announced().with(|m, now| m.handle_link_event(LinkId(0), connected(), now)),
         || after_dialing(&[connected(), control()]),
         || after_dialing(&[connected(), control(), reject(RejectReason::UnknownSession)]),
         || after_dialing(&[lost()]).with_retry(),
@@ -114,6 +116,10 @@ fn idle() -> Stand {
 
 fn dialing() -> Stand {
     idle().with(|m, now| m.connect(now))
+}
+
+fn announced() -> Stand {
+    dialing().with(|m, _| m.handle_announcement(LinkId(0)))
 }
 
 /// What the first link says, one after the other.
