@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use core::fmt;
+use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,14 @@ macro_rules! server_id {
             /// The identifier as the server wrote it.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(id: &str) -> Result<Self, IdError> {
+                Self::new(id)
             }
         }
 
@@ -127,6 +136,7 @@ mod tests {
         assert!(OfferId::new("ab/c+d=").is_ok());
         for bad in ["", "a b", "a\nb", "ä", &"x".repeat(257)] {
             assert_eq!(OfferId::new(bad), Err(IdError), "{bad:?}");
+            assert_eq!(bad.parse::<OfferId>(), Err(IdError), "{bad:?}");
         }
         assert!(serde_json::from_str::<PeerId>("\"a b\"").is_err());
     }

@@ -17,7 +17,7 @@
 //! | any | 401 | | `Unauthorized` |
 //! | any | 429 | | `RateLimited` |
 //! | any | 5xx | | `ServerFailed` |
-//! | any | 3xx, or 404 and 405 not in JSON | | `NotRondevu` |
+//! | any | 3xx, or 404, 405 and 501 not in JSON | | `NotRondevu` |
 //! | any | other | | `Rejected` |
 
 use super::exchange::Reply;
@@ -48,7 +48,7 @@ pub(super) fn meaning(asked: Asked, reply: &Reply) -> SignalingError {
         (300..=399, _) => SignalingError::NotRondevu {
             reason: format!("it redirects to {}", reply.location()),
         },
-        (404 | 405, _) if !spoken => SignalingError::NotRondevu {
+        (404 | 405 | 501, _) if !spoken => SignalingError::NotRondevu {
             reason: "it does not know this request".into(),
         },
         (400, Asked::Claim) if speaks_of_signature(&message) => {

@@ -213,6 +213,7 @@ async fn what_any_request_can_meet_means_the_same_for_each() {
         (page(502), "ServerFailed", Retry::Backoff),
         (page(503), "ServerFailed", Retry::Backoff),
         (page(404), "NotRondevu", Retry::Never),
+        (page(501), "NotRondevu", Retry::Never),
     ] {
         let server = server_that_answers(response).await;
         for kind in ALL_KINDS {

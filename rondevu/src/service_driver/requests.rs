@@ -7,8 +7,8 @@ use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL};
 use rondevu_core::{OfferId, ServiceId, ServiceName, ServiceUuid, StreamOptions, Username};
 use rondevu_durable::{OfferKey, PollEnd, Presence};
 use rondevu_signaling::{
-    NewOffer, OfferAnswer, Publication, PublishedService, Retry, Signaling, SignalingError,
-    UnixMillis,
+    NewOffer, OfferAnswer, PublicKey, Publication, PublishedService, Retry, Signaling,
+    SignalingError, UnixMillis, UsernameStatus,
 };
 use rondevu_transport::Offered;
 use tokio::task::JoinSet;
@@ -67,7 +67,29 @@ pub(super) async fn publish(
         signaling.claim_username(&claim).await?;
         published = signaling.publish_service(&publication()).await;
     }
-    Ok((published?, offered))
+    match published {
+        Ok(published) => Ok((published, offered)),
+        Err(error @ SignalingError::SignatureRefused { .. }) => {
+            let key = inner.key_pair.public_key();
+            Err(why_refused(&*signaling, &username, &key, error).await)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A server that refuses a signature does not say whether it expected one of another key.
+async fn why_refused(
+    signaling: &dyn Signaling,
+    username: &Username,
+    key: &PublicKey,
+    refused: SignalingError,
+) -> SignalingError {
+    match signaling.look_up_username(username).await {
+        Ok(UsernameStatus::Taken { public_key, .. }) if public_key != *key => {
+            SignalingError::UsernameTaken
+        }
+        Ok(UsernameStatus::Taken { .. } | UsernameStatus::Available) | Err(_) => refused,
+    }
 }
 
 /// Creates an offer for each of `keys`, with one request.

@@ -16,6 +16,7 @@ async fn wrong_arguments_are_refused_with_what_to_do() {
             "write `memory` or `sqlite:PATH`",
         ),
         (&["--store", "sqlite:/nowhere/x.db"], "cannot serve"),
+        (&["--listen", "localhost:3000"], "as in 127.0.0.1:3000"),
         (&["--cors", "example.com"], "write `https://example.com`"),
         (&["--limit-peer-rate", "fast"], "50/s:500"),
         (&["--trusted-proxy", "proxy"], "write an address"),

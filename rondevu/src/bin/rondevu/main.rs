@@ -51,7 +51,8 @@ struct Network {
         long,
         env = "RONDEVU_BIND",
         default_value = "0.0.0.0:0",
-        value_name = "ADDR"
+        value_name = "ADDR",
+        value_parser = socket_address
     )]
     bind: SocketAddr,
     /// A STUN or TURN server, as in stun:HOST, turn:HOST?transport=tcp or turns:HOST; may be given
@@ -98,6 +99,12 @@ impl Network {
             false => builder.ice_servers(servers),
         })
     }
+}
+
+/// For a flag: the error of the standard library does not say what an address looks like.
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let hint = "write an IP address and a port, as in 127.0.0.1:3000; port 0 picks a free one";
+    text.parse().map_err(|_| hint)
 }
 
 fn main() -> ExitCode {

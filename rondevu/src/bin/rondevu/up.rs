@@ -19,7 +19,8 @@ pub(crate) struct UpArgs {
         long,
         env = "RONDEVU_LISTEN",
         default_value = "127.0.0.1:3000",
-        value_name = "ADDR"
+        value_name = "ADDR",
+        value_parser = crate::socket_address
     )]
     listen: SocketAddr,
     /// Where names, services and offers are kept: `memory`, or `sqlite:PATH` for a file.
