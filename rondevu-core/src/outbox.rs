@@ -1,11 +1,16 @@
 //! The sending half of a channel: what waits, what is on its way, what was confirmed.
 
+mod entry;
+mod unconfirmed;
+
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
+use self::entry::{Content, Entry};
+pub use self::unconfirmed::Unconfirmed;
 use crate::confirmations::Confirmations;
-use crate::frame::{ChannelFrame, Part, fragment_cost};
+use crate::frame::{ChannelFrame, fragment_cost};
 use crate::{
     Instant, Message, MessageKind, MessageQueue, Order, Outcome, QueueFull, QueueLimits, Queued,
     Seq,
@@ -64,65 +69,6 @@ pub enum Keeping {
     NotAtAll,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    first: Seq,
-    fragments: u64,
-    /// The size of all fragments but the last: replays must cut in the same places.
-    fragment_bytes: usize,
-    content: Content,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    Message(Queued),
-    Gap { messages: u64 },
-}
-
-impl Entry {
-    fn end(&self) -> Seq {
-        self.first.advance(self.fragments)
-    }
-
-    fn fragment(&self, seq: Seq) -> ChannelFrame {
-        match &self.content {
-            Content::Gap { messages } => ChannelFrame::Skip {
-                from: seq,
-                to: seq.advance(1),
-                messages: *messages,
-            },
-            Content::Message(message) => {
-                let range = self.range(seq, message.payload.len());
-                ChannelFrame::Data {
-                    seq,
-                    part: Part::new(seq == self.first, seq.advance(1) == self.end()),
-                    kind: message.kind,
-                    payload: message.payload.slice(range),
-                }
-            }
-        }
-    }
-
-    fn range(&self, seq: Seq, len: usize) -> core::ops::Range<usize> {
-        let start = seq.distance_from(self.first) as usize * self.fragment_bytes;
-        start..len.min(start + self.fragment_bytes)
-    }
-
-    fn fragment_len(&self, seq: Seq) -> usize {
-        match &self.content {
-            Content::Gap { .. } => 0,
-            Content::Message(message) => self.range(seq, message.payload.len()).len(),
-        }
-    }
-
-    fn payload_len(&self) -> usize {
-        match &self.content {
-            Content::Gap { .. } => 0,
-            Content::Message(message) => message.payload.len(),
-        }
-    }
-}
-
 /// A peer that claims to have received what it cannot have, or to have forgotten what it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -143,22 +89,6 @@ pub enum OutboxViolation {
         /// What it acknowledged before.
         acked: Seq,
     },
-}
-
-/// What a new session means for messages of the old one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unconfirmed {
-    /// Messages of which at least the last fragment never left this process.
-    pub undelivered: u64,
-    /// Messages that left whole and were not acknowledged.
-    pub maybe_delivered: u64,
-}
-
-impl core::ops::AddAssign for Unconfirmed {
-    fn add_assign(&mut self, rhs: Self) {
-        self.undelivered += rhs.undelivered;
-        self.maybe_delivered += rhs.maybe_delivered;
-    }
 }
 
 impl Outbox {
@@ -418,79 +348,6 @@ impl Outbox {
         }
         if self.next < self.acked {
             (self.next, self.at) = (self.acked, 0);
-        }
-    }
-
-    /// Begins anew for a peer that knows nothing: all that is unconfirmed waits again, in order.
-    pub fn reset(&mut self) -> Unconfirmed {
-        let unconfirmed = self.unconfirmed();
-        while let Some(entry) = self.sent.pop_back() {
-            let has_left = entry.end() <= self.next_max;
-            match entry.content {
-                Content::Gap { messages } => self.lost += messages,
-                Content::Message(message) => {
-                    if has_left {
-                        self.confirmations.has_left(message.number);
-                    }
-                    self.queue.restore(message);
-                }
-            }
-        }
-        self.sent_bytes = 0;
-        (self.acked, self.next, self.next_max) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
-        (self.numbered, self.at, self.outstanding, self.credit) = (Seq::ZERO, 0, 0, 0);
-        unconfirmed
-    }
-
-    /// Drops everything that is unconfirmed and says how much that was.
-    pub fn clear(&mut self) -> Unconfirmed {
-        let unconfirmed = self.unconfirmed();
-        let left_whole = self.next_max;
-        for entry in core::mem::take(&mut self.sent) {
-            if let Content::Message(message) = &entry.content {
-                let outcome = match entry.end() <= left_whole {
-                    true => Outcome::Unknown,
-                    false => Outcome::Undelivered,
-                };
-                self.confirmations.settle(message.number, outcome);
-            }
-        }
-        while let Some(message) = self.queue.pop() {
-            self.confirmations
-                .settle(message.number, Outcome::Undelivered);
-        }
-        self.reset();
-        self.lost = 0;
-        unconfirmed
-    }
-
-    /// The peer says that it has everything.
-    pub fn confirm_all(&mut self) {
-        for entry in &self.sent {
-            if let Content::Message(message) = &entry.content {
-                self.confirmations
-                    .settle(message.number, Outcome::Delivered);
-            }
-        }
-        self.clear();
-    }
-
-    /// How many messages are unconfirmed.
-    pub fn unconfirmed(&self) -> Unconfirmed {
-        let messages = self
-            .sent
-            .iter()
-            .filter(|e| matches!(e.content, Content::Message(_)));
-        let (whole, partial): (u64, u64) = messages.fold((0, 0), |(whole, partial), entry| {
-            if entry.end() <= self.next_max {
-                (whole + 1, partial)
-            } else {
-                (whole, partial + 1)
-            }
-        });
-        Unconfirmed {
-            undelivered: partial + self.queue.len() as u64,
-            maybe_delivered: whole,
         }
     }
 

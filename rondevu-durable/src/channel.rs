@@ -1,18 +1,20 @@
 //! A durable channel: one message stream that outlives any number of links.
 
+mod event;
+mod incoming;
+mod outgoing;
 mod receiving;
 
 use std::collections::VecDeque;
 use std::string::String;
-use std::vec::Vec;
 
-use bytes::Bytes;
-use rondevu_core::frame::{ChannelFrame, ChannelOptions, Cursor};
+use rondevu_core::frame::{ChannelOptions, Cursor};
 use rondevu_core::{
     ChannelId, Deadline, DeadlineReason, Delivery, DurableChannelState, Instant, Keeping, Message,
-    MessageKind, Outbox, Outcome, QueueFull, QueueLimits, Reliability, Seq, StreamId, Unconfirmed,
+    Outbox, Outcome, QueueFull, QueueLimits, Reliability, Seq, StreamId, Unconfirmed,
 };
 
+pub use self::event::ChannelEvent;
 use self::receiving::{Receiving, age_max, order};
 use crate::config::{ChannelConfig, ConnectionConfig, HalfOpen};
 use crate::error::{ProtocolViolation, SendError};
@@ -89,57 +91,6 @@ enum Stream {
     /// The link carries the session; the stream is not open yet.
     Attached,
     Open(StreamId),
-}
-
-/// What happened on a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChannelEvent {
-    /// The peer knows the channel.
-    Opened,
-    /// The send queue was full and the oldest messages made room.
-    QueueOverflow {
-        /// How many were dropped. The peer is told the same number.
-        dropped: u64,
-    },
-    /// Messages waited for longer than `age_max`.
-    Expired {
-        /// How many were dropped. The peer is told the same number.
-        dropped: u64,
-    },
-    /// Messages are larger than the peer takes, which was not known when they were accepted.
-    Refused {
-        /// How many were dropped. The peer is told the same number.
-        dropped: u64,
-    },
-    /// The peer dropped messages before they were sent.
-    Lost {
-        /// How many.
-        messages: u64,
-    },
-    /// On a lossy channel the application did not take messages fast enough, and the oldest made
-    /// room.
-    ReceiveOverflow {
-        /// How many were dropped.
-        dropped: u64,
-    },
-    /// The bytes that the peer has not confirmed fell to the threshold.
-    BufferedAmountLow,
-    /// Nothing will be sent or received any more.
-    Closed {
-        /// Messages that this side accepted and that the peer did not confirm.
-        unconfirmed: Unconfirmed,
-        /// Messages that came in and that this side's application did not take before it closed.
-        unread: u64,
-    },
-}
-
-/// A transport message of a channel.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) stream: StreamId,
-    pub(crate) kind: MessageKind,
-    pub(crate) payload: Bytes,
 }
 
 impl ChannelMachine {
@@ -322,94 +273,6 @@ impl ChannelMachine {
         }
     }
 
-    /// A transport message came in on the channel's stream.
-    pub(crate) fn on_message(
-        &mut self,
-        kind: MessageKind,
-        mut payload: Bytes,
-        now: Instant,
-    ) -> Result<(), ProtocolViolation> {
-        // Even if the message turns out to be broken: what stood before the fault counts.
-        self.fame = Fame::KnownToPeer;
-        match self.speech {
-            Speech::Plain => {
-                let message = Message::from_parts(kind, payload)
-                    .map_err(|_| rondevu_core::InboxViolation::NotUtf8)?;
-                self.receiving.on_plain_message(message);
-            }
-            Speech::Frames => {
-                let whole = payload.len();
-                while !payload.is_empty() {
-                    let frame = ChannelFrame::decode(&mut payload)?;
-                    self.on_frame(frame, whole, now)?;
-                }
-            }
-        }
-        let dropped = self.receiving.take_overflowed();
-        if dropped > 0 {
-            self.events
-                .push_back(ChannelEvent::ReceiveOverflow { dropped });
-        }
-        self.close_if_done();
-        Ok(())
-    }
-
-    /// Takes a frame of a transport message of `whole` bytes.
-    fn on_frame(
-        &mut self,
-        frame: ChannelFrame,
-        whole: usize,
-        now: Instant,
-    ) -> Result<(), ProtocolViolation> {
-        match frame {
-            ChannelFrame::Data {
-                seq,
-                part,
-                kind,
-                payload,
-            } => {
-                let payload = unshare(payload, whole);
-                self.receiving.on_data(seq, part, kind, payload, now)?;
-            }
-            ChannelFrame::Skip { from, to, messages } => {
-                // Also if nobody takes what comes in: the messages did not come in.
-                if self.receiving.on_skip(from, to, messages, now)? {
-                    self.events.push_back(ChannelEvent::Lost { messages });
-                }
-            }
-            ChannelFrame::Ack { next, credit } => {
-                self.watching_buffered_bytes(|outbox| outbox.on_ack(next, credit))?;
-            }
-            ChannelFrame::Fin { at } => self.on_fin(at)?,
-            ChannelFrame::FinAck => self.on_fin_ack()?,
-        }
-        Ok(())
-    }
-
-    /// The peer is done, here or, for a lossy channel, on the control stream.
-    pub(crate) fn on_fin(&mut self, at: Seq) -> Result<(), ProtocolViolation> {
-        self.receiving.on_end(at)?;
-        self.fin_ack = FinAck::Owed;
-        self.transition_to(DurableChannelState::Closing);
-        if self.half_open == HalfOpen::Close {
-            self.finish();
-        }
-        Ok(())
-    }
-
-    /// The peer confirms this side's end.
-    pub(crate) fn on_fin_ack(&mut self) -> Result<(), ProtocolViolation> {
-        if self.sending != (Sending::Finishing { announced: true }) {
-            return Err(ProtocolViolation::Unexpected);
-        }
-        let end = self.outbox.end().ok_or(ProtocolViolation::Unexpected)?;
-        if !self.is_lossy() {
-            self.watching_buffered_bytes(|outbox| outbox.on_ack(end, 0))?;
-        }
-        self.sending = Sending::Finished;
-        Ok(())
-    }
-
     fn watching_buffered_bytes<T>(&mut self, change: impl FnOnce(&mut Outbox) -> T) -> T {
         let before = self.outbox.buffered_bytes();
         let result = change(&mut self.outbox);
@@ -473,88 +336,6 @@ impl ChannelMachine {
     }
 
     // ---- duties ----
-
-    /// What may be sent now in one transport message of at most `room` bytes.
-    pub(crate) fn poll_transmit(&mut self, room: usize, now: Instant) -> Option<Outgoing> {
-        let Stream::Open(stream) = self.stream else {
-            return None;
-        };
-        let (kind, payload) = match self.speech {
-            Speech::Frames => (MessageKind::Binary, self.poll_frames(room, now)?),
-            Speech::Plain => self.poll_plain(room)?,
-        };
-        Some(Outgoing {
-            stream,
-            kind,
-            payload,
-        })
-    }
-
-    fn poll_frames(&mut self, room: usize, now: Instant) -> Option<Bytes> {
-        let mut out = Vec::new();
-        let on_stream = !self.is_lossy();
-        if on_stream && self.take_fin_ack() {
-            ChannelFrame::FinAck.encode(&mut out);
-        }
-        if let Some((next, credit)) = self.receiving.poll_ack(now) {
-            ChannelFrame::Ack { next, credit }.encode(&mut out);
-        }
-        let before = self.outbox.buffered_bytes();
-        while let Some(frame) = self.outbox.next_frame(room.saturating_sub(out.len())) {
-            frame.encode(&mut out);
-        }
-        self.after_sending(before);
-        if on_stream && let Some(at) = self.take_fin() {
-            ChannelFrame::Fin { at }.encode(&mut out);
-        }
-        self.close_if_done();
-        (!out.is_empty()).then(|| out.into())
-    }
-
-    fn poll_plain(&mut self, room: usize) -> Option<(MessageKind, Bytes)> {
-        loop {
-            let before = self.outbox.buffered_bytes();
-            let message = self.outbox.next_message();
-            self.after_sending(before);
-            let (kind, payload) = message?;
-            if !payload.is_empty() && payload.len() <= room {
-                return Some((kind, payload));
-            }
-            // No link carries an empty message, and none one that is larger than itself.
-            self.events.push_back(ChannelEvent::Refused { dropped: 1 });
-        }
-    }
-
-    /// Reports what sending has shown; what is not kept is no longer buffered.
-    fn after_sending(&mut self, buffered_before: usize) {
-        let dropped = self.outbox.take_refused();
-        if dropped > 0 {
-            self.events.push_back(ChannelEvent::Refused { dropped });
-        }
-        let low = self.outbox.buffered_bytes() <= self.low_threshold;
-        if buffered_before > self.low_threshold && low {
-            self.events.push_back(ChannelEvent::BufferedAmountLow);
-        }
-    }
-
-    /// Whether the answer to the peer's end must be sent now.
-    pub(crate) fn take_fin_ack(&mut self) -> bool {
-        let due = self.fin_ack == FinAck::Owed && self.receiving.has_ended();
-        if due {
-            self.fin_ack = FinAck::NotOwed;
-        }
-        due
-    }
-
-    /// Where this side's direction ends, if that must be announced now.
-    pub(crate) fn take_fin(&mut self) -> Option<Seq> {
-        if self.sending != (Sending::Finishing { announced: false }) {
-            return None;
-        }
-        let at = self.outbox.end()?;
-        self.sending = Sending::Finishing { announced: true };
-        Some(at)
-    }
 
     /// Whether the stream of a channel without the session protocol has served: everything was
     /// handed over and the application is done.
@@ -702,15 +483,6 @@ impl ChannelMachine {
     pub fn is_drained(&self) -> bool {
         let over = self.receiving.has_ended() || self.state == DurableChannelState::Closed;
         over && self.receiving.len() == 0
-    }
-}
-
-/// Copies a payload that is a small part of the transport message it came in, so that it does not
-/// keep all of it in memory while it waits for the application.
-fn unshare(payload: Bytes, whole: usize) -> Bytes {
-    match payload.len() < whole / 4 {
-        true => Bytes::copy_from_slice(&payload),
-        false => payload,
     }
 }
 

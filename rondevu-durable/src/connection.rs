@@ -1,33 +1,40 @@
 //! A durable connection: one session with a peer, carried by one link after another.
 
 mod acceptor;
+mod action;
 mod attach;
+mod attempt;
+mod closing;
 mod dialer;
 mod duties;
+mod event;
 mod ladder;
+mod live_link;
 mod peer;
 mod plain;
 mod streams;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::string::String;
 
-use bytes::Bytes;
 use core::time::Duration;
-use rondevu_core::frame::{ControlFrame, Hello, LABEL_LEN_MAX};
+use rondevu_core::frame::LABEL_LEN_MAX;
 use rondevu_core::{
-    ByeReason, ChannelId, DurableChannelState, DurableConnectionState, Generation, IdSet,
-    Incarnation, Instant, LinkId, LinkInfo, Liveness, MessageKind, Reconnector, Reliability,
-    SessionId, StreamId, StreamOptions, Unconfirmed,
+    ChannelId, DurableChannelState, DurableConnectionState, Generation, IdSet, Incarnation,
+    Instant, LinkId, Reconnector, Reliability, SessionId,
 };
 
+pub use self::action::{Action, Transmit};
 pub use self::attach::Arrival;
+use self::attempt::{Attempt, Greeting, Purpose, Stage};
+pub use self::event::ConnectionEvent;
+use self::live_link::{LinkKind, LiveLink, SessionLink};
 pub use self::peer::{Durability, RequiredProof, Trust};
 use self::peer::{Peer, PeerMemory};
 use self::streams::Opener;
 use crate::channel::ChannelMachine;
 use crate::config::{ChannelConfig, ConnectionConfig};
-use crate::error::{ChannelError, ConnectionClosed, ConnectionFailure, ProtocolViolation};
+use crate::error::{ChannelError, ConnectionClosed};
 
 /// The machine of one connection, dialer or acceptor.
 ///
@@ -104,96 +111,6 @@ pub struct Seeds {
     pub rng: u64,
 }
 
-/// The link that carries the conversation.
-#[derive(Debug)]
-struct LiveLink {
-    id: LinkId,
-    message_bytes_max: usize,
-    streams: BTreeMap<StreamId, ChannelId>,
-    kind: LinkKind,
-}
-
-#[derive(Debug)]
-enum LinkKind {
-    /// To a peer with the session protocol.
-    Session(SessionLink),
-    /// To a peer without it.
-    Plain {
-        /// The offer's own stream, until the peer has used it.
-        offered: Option<StreamId>,
-    },
-}
-
-#[derive(Debug)]
-struct SessionLink {
-    control: StreamId,
-    liveness: Liveness,
-    /// Whether the peer is known to have finished the greeting, so that streams may be opened.
-    confirmed: bool,
-    /// Whether datagrams that came in while the link was suspect have already hastened a retry.
-    hastened: bool,
-    /// Lossy channels whose end has come before their stream: the two travel on different streams.
-    early_ends: BTreeSet<ChannelId>,
-}
-
-impl LiveLink {
-    fn session(&self) -> Option<&SessionLink> {
-        match &self.kind {
-            LinkKind::Session(session) => Some(session),
-            LinkKind::Plain { .. } => None,
-        }
-    }
-
-    fn session_mut(&mut self) -> Option<&mut SessionLink> {
-        match &mut self.kind {
-            LinkKind::Session(session) => Some(session),
-            LinkKind::Plain { .. } => None,
-        }
-    }
-}
-
-/// A dialer's attempt to establish the next link.
-#[derive(Debug)]
-struct Attempt {
-    link: LinkId,
-    give_up_at: Instant,
-    /// Whether the peer has announced that it speaks the session protocol.
-    announced: bool,
-    /// When a peer that has opened no stream does not speak the session protocol.
-    plain_at: Option<Instant>,
-    info: Option<LinkInfo>,
-    stage: Stage,
-    /// What keeps its link from being connected, as far as the embedder says.
-    hindrance: Option<String>,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// Signaling and the transport are at work.
-    Dialing,
-    /// The hello was sent; the previous link is frozen.
-    Greeting(Box<Greeting>),
-}
-
-#[derive(Debug)]
-struct Greeting {
-    control: StreamId,
-    hello: Hello,
-    /// The link that carried the session before.
-    frozen: Option<LinkId>,
-    purpose: Purpose,
-}
-
-/// What the hello asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// To go on with the session, or to begin the first one.
-    Session,
-    /// To begin a new session, because the peer does not know the present one. The present one is
-    /// given up when the peer welcomes the new one.
-    NewSession,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retry {
     /// Nothing is planned.
@@ -201,112 +118,6 @@ enum Retry {
     At(Instant),
     /// The application wants no link at the moment.
     Paused,
-}
-
-/// What the embedder must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Establish a link: find the peer through signaling, answer its offer, feed the link's
-    /// events. Tell a failure before that with `handle_dial_failed`.
-    Dial {
-        /// The name of the link from now on.
-        link: LinkId,
-    },
-    /// Open a stream.
-    OpenStream {
-        /// The link.
-        link: LinkId,
-        /// Label, sub-protocol and delivery.
-        options: StreamOptions,
-    },
-    /// Close a stream, after what was transmitted on it.
-    CloseStream {
-        /// The link.
-        link: LinkId,
-        /// The stream.
-        stream: StreamId,
-    },
-    /// Close the link at once, or stop dialing it.
-    AbandonLink {
-        /// The link.
-        link: LinkId,
-    },
-    /// Close the link after what was transmitted on it has left, or the peer has closed it.
-    FinishLink {
-        /// The link.
-        link: LinkId,
-    },
-}
-
-/// A message for a stream. One that the link has no room for is kept by the embedder and
-/// offered to the link again, before any other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// The link.
-    pub link: LinkId,
-    /// The stream.
-    pub stream: StreamId,
-    /// Binary, except for texts to a peer without the session protocol.
-    pub kind: MessageKind,
-    /// One or more whole frames, or a message to a peer without the session protocol.
-    pub payload: Bytes,
-}
-
-/// What happened, for the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionEvent {
-    /// The state changed.
-    StateChanged {
-        /// The state before.
-        from: DurableConnectionState,
-        /// The state now.
-        to: DurableConnectionState,
-    },
-    /// A link carries the session.
-    Connected {
-        /// The number of the link within the session.
-        generation: Generation,
-    },
-    /// An attempt to replace the link is planned. A first connection that fails at its time-out
-    /// raises none; one that keeps trying does.
-    Reconnecting {
-        /// Its number, counted from 1.
-        attempt: u32,
-        /// How many are allowed; `None` for no limit.
-        max_attempts: Option<u32>,
-        /// How long until it starts.
-        delay: Duration,
-    },
-    /// No link carries the session at the moment.
-    Disconnected,
-    /// The peer opened a channel.
-    IncomingChannel {
-        /// The channel.
-        channel: ChannelId,
-    },
-    /// The peer has lost its memory of the session, and a new one begins.
-    SessionReset {
-        /// What was unconfirmed in the old session.
-        unconfirmed: Unconfirmed,
-    },
-    /// The peer broke the protocol or is not who it should be; the link was closed, the session
-    /// goes on.
-    ProtocolViolation(ProtocolViolation),
-    /// The connection failed for good.
-    Failed {
-        /// Why.
-        failure: ConnectionFailure,
-        /// What was unconfirmed.
-        unconfirmed: Unconfirmed,
-    },
-    /// The connection was closed.
-    Closed {
-        /// Why.
-        reason: ConnectionClosed,
-        /// What was unconfirmed.
-        unconfirmed: Unconfirmed,
-    },
 }
 
 impl ConnectionMachine {
@@ -382,10 +193,7 @@ impl ConnectionMachine {
     /// Attaches a channel that this side has just created to the link that is up, if one is.
     fn attach_own(&mut self, id: ChannelId) {
         let Some(live) = &self.live else { return };
-        let info = LinkInfo {
-            fingerprints: None,
-            message_bytes_max: live.message_bytes_max,
-        };
+        let info = live.info();
         match &live.kind {
             LinkKind::Session(session) => {
                 let confirmed = session.confirmed;
@@ -426,61 +234,6 @@ impl ConnectionMachine {
         }
     }
 
-    /// Closes the connection after what was sent is confirmed, or after the close time-out.
-    pub fn close(&mut self, now: Instant) {
-        if self.state.is_final() || self.close_by.is_some() {
-            return;
-        }
-        self.close_by = Some(now + self.config.close_timeout);
-        // What closed before stays readable: its last event has been told, without what would be
-        // thrown away now.
-        let open =
-            |channel: &&mut Box<ChannelMachine>| channel.state() != DurableChannelState::Closed;
-        for channel in self.channels.values_mut().filter(open) {
-            channel.finish();
-            channel.discard_incoming();
-        }
-        self.close_if_flushed();
-    }
-
-    fn close_if_flushed(&mut self) {
-        if self.close_by.is_none() {
-            return;
-        }
-        // A peer without the session protocol neither confirms nor says that it is done.
-        let waits_for_peer = match &self.live {
-            Some(live) => live.session().is_some(),
-            None => false,
-        };
-        let done = self.channels.values().all(|channel| {
-            let settled = channel.outbox().is_settled();
-            channel.state() == DurableChannelState::Closed
-                || (settled && (channel.is_drained() || !waits_for_peer))
-        });
-        if done {
-            self.end_with_bye(ByeReason::Closed, self.close_reason);
-        }
-    }
-
-    /// Closes the connection at once and tells the peer, if a link is up.
-    pub fn abort(&mut self, reason: ByeReason) {
-        self.end_with_bye(reason, ConnectionClosed::LocalUnconfirmed);
-    }
-
-    fn end_with_bye(&mut self, bye: ByeReason, reason: ConnectionClosed) {
-        if self.state.is_final() {
-            return;
-        }
-        if let Some(live) = self.live.take() {
-            if let Some(session) = live.session() {
-                let frame = ControlFrame::Bye { reason: bye };
-                self.transmit_control(live.id, session.control, &frame);
-            }
-            self.actions.push_back(Action::FinishLink { link: live.id });
-        }
-        self.transition_to_closed(reason);
-    }
-
     // ---- states ----
 
     fn transition_to(&mut self, to: DurableConnectionState) {
@@ -491,42 +244,6 @@ impl ConnectionMachine {
             self.events
                 .push_back(ConnectionEvent::StateChanged { from, to });
         }
-    }
-
-    fn transition_to_closed(&mut self, reason: ConnectionClosed) {
-        let unconfirmed = self.end_everything();
-        self.transition_to(DurableConnectionState::Closed);
-        self.events.push_back(ConnectionEvent::Closed {
-            reason,
-            unconfirmed,
-        });
-    }
-
-    fn transition_to_failed(&mut self, failure: ConnectionFailure) {
-        let unconfirmed = self.end_everything();
-        self.transition_to(DurableConnectionState::Failed);
-        self.events.push_back(ConnectionEvent::Failed {
-            failure,
-            unconfirmed,
-        });
-    }
-
-    fn end_everything(&mut self) -> Unconfirmed {
-        let mut unconfirmed = Unconfirmed::default();
-        for channel in self.channels.values_mut() {
-            unconfirmed += channel.outbox().unconfirmed();
-            channel.close();
-        }
-        self.touched.extend(self.channels.keys().copied());
-        if let Some(live) = self.live.take() {
-            self.abandon(live.id);
-        }
-        if let Some(attempt) = self.attempt.take() {
-            self.abandon_attempt(&attempt);
-        }
-        (self.retry, self.connect_by) = (Retry::None, None);
-        (self.resume_by, self.close_by) = (None, None);
-        unconfirmed
     }
 
     // ---- looks ----

@@ -16,7 +16,7 @@ use rondevu::{
     DurableChannelState, DurableConnectionState, Message, Outcome, Overflow, QueueLimits,
     Reliability, ServiceOptions, SessionLimits,
 };
-use support::meeting::{Meeting, SERVICE, client, pull};
+use support::meeting::{Meeting, SERVICE, client, expose, pull};
 
 async fn meeting(options: ServiceOptions) -> Meeting {
     let config = ConnectionConfig {
@@ -187,10 +187,7 @@ async fn a_message_larger_than_the_peer_takes_is_reported_on_both_sides() {
         };
         client(&signaling).connection(config).build().unwrap()
     };
-    let service = client(100)
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&client(100), ServiceOptions::default()).await;
     let bob = client(1 << 20);
     let target = rondevu::Target::parse("alice", SERVICE).unwrap();
     let connection = bob.connection(target).unwrap();

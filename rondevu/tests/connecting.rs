@@ -10,7 +10,7 @@ mod support;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use rondevu::signaling::{MemorySignaling, SignalingError};
+use rondevu::signaling::MemorySignaling;
 use rondevu::{
     BackoffPolicy, ChannelConfig, ConnectionClosed, ConnectionConfig, ConnectionEvent,
     ConnectionFailure, DurableConnectionState, DurableServiceEvent, Error, Message, Rondevu,
@@ -245,21 +245,6 @@ async fn a_service_that_stops_closes_its_connections_and_says_so_last() {
     );
     assert_eq!(incoming.count().await, 0);
     assert!(matches!(meeting.service.start().await, Err(Error::Stopped)));
-}
-
-#[tokio::test]
-async fn a_service_under_the_name_of_another_key_is_told_so() {
-    let meeting = Meeting::new().await;
-    let mallory = client(&meeting.signaling).build().unwrap();
-    let service = mallory.expose_service("alice", SERVICE, ServiceOptions::default());
-    let refused = service.unwrap().start().await;
-    assert!(
-        matches!(
-            refused,
-            Err(Error::Signaling(SignalingError::UsernameTaken))
-        ),
-        "{refused:?}"
-    );
 }
 
 #[tokio::test]

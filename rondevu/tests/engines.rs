@@ -6,28 +6,19 @@
     reason = "a test ends where something unexpected happens"
 )]
 
-use std::sync::Arc;
+mod support;
 
 use rondevu::signaling::MemorySignaling;
 use rondevu::{ChannelConfig, Engine, Message, Rondevu, ServiceOptions};
-
-const SERVICE: &str = "com.example.echo@1.0.0";
+use support::meeting::{self, SERVICE, expose};
 
 fn client(signaling: &MemorySignaling, engine: Engine) -> Rondevu {
-    Rondevu::builder()
-        .signaling(Arc::new(signaling.peer()))
-        .bind("127.0.0.1:0".parse().unwrap())
-        .engine(engine)
-        .build()
-        .unwrap()
+    meeting::client(signaling).engine(engine).build().unwrap()
 }
 
 async fn messages_come_back(service: Engine, dialer: Engine) {
     let signaling = MemorySignaling::new();
-    let service = client(&signaling, service)
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&client(&signaling, service), ServiceOptions::default()).await;
     let serving = tokio::spawn(async move {
         let connection = service.accept().await.unwrap();
         let channel = connection.incoming_channel().await.unwrap();

@@ -22,9 +22,8 @@ use rondevu::{
     ChannelConfig, ConnectionFailure, Error, KeyPair, KeyPolicy, Message, ProofFailure, Rondevu,
     RondevuBuilder, ServiceOptions, ServiceUuid,
 };
+use support::meeting::{SERVICE, expose};
 use support::{RawEnd, RawPeer};
-
-const SERVICE: &str = "com.example.secret@1.0.0";
 
 /// What the one in between does with the frames that it relays.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -233,10 +232,7 @@ async fn service(signaling: &MemorySignaling, key: KeyPair, policy: KeyPolicy) -
         .key_policy(policy)
         .build()
         .unwrap();
-    let service = alice
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&alice, ServiceOptions::default()).await;
     tokio::spawn(async move {
         service
             .for_each(|connection| async move {
@@ -307,10 +303,7 @@ async fn a_server_that_swaps_descriptions_is_found_out_and_named() {
 async fn both_sides_know_each_others_keys() {
     let signaling = MemorySignaling::new();
     let alice = builder(Arc::new(signaling.peer())).build().unwrap();
-    let published = alice
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    published.start().await.unwrap();
+    let published = expose(&alice, ServiceOptions::default()).await;
     let bob = builder(Arc::new(signaling.peer())).build().unwrap();
     let connection = bob.connect("alice", SERVICE).await.unwrap();
     let peer = connection.peer();

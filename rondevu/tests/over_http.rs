@@ -5,16 +5,17 @@
     reason = "a test ends where something unexpected happens"
 )]
 
+mod support;
+
 use std::time::{Duration, Instant};
 
 use rondevu::signaling::server::{RunningServer, Server, ServerConfig};
-use rondevu::signaling::{HttpSignaling, Signaling, UnixMillis};
+use rondevu::signaling::{HttpSignaling, Signaling, SignalingError, UnixMillis};
 use rondevu::{
     ChannelConfig, DurableConnection, DurableConnectionState, DurableService, DurableServiceEvent,
     Error, KeyPair, Message, Rondevu, ServiceOptions, Visibility,
 };
-
-const SERVICE: &str = "com.example.test@1.0.0";
+use support::meeting::{SERVICE, expose};
 
 async fn server() -> RunningServer {
     Server::bind("127.0.0.1:0", ServerConfig::default())
@@ -75,10 +76,7 @@ async fn several_dialers_at_once_each_get_a_connection_of_their_own() {
         pool_size: 4,
         ..ServiceOptions::default()
     };
-    let service = client(&server)
-        .expose_service("alice", SERVICE, options)
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&client(&server), options).await;
     let mut dialers = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let client = client(&server);
@@ -130,10 +128,7 @@ async fn twenty_dialers_at_once_are_all_served_from_a_pool_of_four() {
         pool_size: 4,
         ..ServiceOptions::default()
     };
-    let service = client(&server)
-        .expose_service("alice", SERVICE, options)
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&client(&server), options).await;
     let mut dialers = tokio::task::JoinSet::new();
     for number in 0..20 {
         dialers.spawn(call_in(client(&server), number));
@@ -149,10 +144,7 @@ async fn twenty_dialers_at_once_are_all_served_from_a_pool_of_four() {
 #[tokio::test]
 async fn twenty_dialers_of_one_client_are_all_served_from_a_pool_of_one() {
     let server = server().await;
-    let service = client(&server)
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&client(&server), ServiceOptions::default()).await;
     let client = client(&server);
     let mut dialers = tokio::task::JoinSet::new();
     for number in 0..20 {
@@ -179,17 +171,21 @@ async fn a_name_that_belongs_to_another_key_cannot_be_served() {
     let service = thief
         .expose_service("alice", SERVICE, ServiceOptions::default())
         .unwrap();
-    assert!(matches!(service.start().await, Err(Error::Signaling(_))));
+    let refused = service.start().await;
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Signaling(SignalingError::UsernameTaken))
+        ),
+        "{refused:?}"
+    );
     assert!(service.service_info().is_none());
 }
 
 #[tokio::test]
 async fn dropping_the_last_handle_closes_the_connection_after_delivery() {
     let server = server().await;
-    let service = client(&server)
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&client(&server), ServiceOptions::default()).await;
     let connection = client(&server).connect("alice", SERVICE).await.unwrap();
     let channel = connection
         .create_channel("last", &ChannelConfig::default())

@@ -8,8 +8,6 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use rondevu::core::frame::CONTROL_LABEL;
 use rondevu::core::{MessageKind, StreamOptions};
 use rondevu::signaling::{MemorySignaling, OfferAnswer, Publication, Signaling, UnixMillis};
@@ -17,16 +15,11 @@ use rondevu::{
     ChannelConfig, Durability, DurableConnectionState, KeyPair, Message, Rondevu, ServiceName,
     ServiceOptions, Username,
 };
+use support::meeting::{self, SERVICE, expose};
 use support::{RawEnd, RawPeer};
 
-const SERVICE: &str = "com.example.page@1.0.0";
-
 fn client(signaling: &MemorySignaling) -> Rondevu {
-    Rondevu::builder()
-        .signaling(Arc::new(signaling.peer()))
-        .bind("127.0.0.1:0".parse().unwrap())
-        .build()
-        .unwrap()
+    meeting::client(signaling).build().unwrap()
 }
 
 /// Answers an offer of the service, as a page would.
@@ -50,10 +43,7 @@ async fn dial(signaling: &impl Signaling) -> RawPeer {
 #[tokio::test]
 async fn a_page_that_dials_our_service_gets_its_messages_as_they_are() {
     let signaling = MemorySignaling::new();
-    let service = client(&signaling)
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&client(&signaling), ServiceOptions::default()).await;
     let mut page = dial(&signaling.peer()).await;
     page.opened(CONTROL_LABEL).await;
     let one = page.open("one").await;
@@ -91,10 +81,7 @@ async fn a_page_that_dials_our_service_gets_its_messages_as_they_are() {
 #[tokio::test]
 async fn a_page_that_only_uses_the_offered_stream_is_served_on_it() {
     let signaling = MemorySignaling::new();
-    let service = client(&signaling)
-        .expose_service("alice", SERVICE, ServiceOptions::default())
-        .unwrap();
-    service.start().await.unwrap();
+    let service = expose(&client(&signaling), ServiceOptions::default()).await;
     let mut page = dial(&signaling.peer()).await;
     let offered = page.opened(CONTROL_LABEL).await;
     page.write(offered, MessageKind::Text, b"hi").await;

@@ -379,18 +379,16 @@ impl ConnectionMachine {
         if reason.is_final() && self.peer.key.is_none() {
             return self.transition_to_failed(ConnectionFailure::Rejected(reason));
         }
-        let Some((attempt, greeting)) = self.take_greeting() else {
+        let Some((mut attempt, greeting)) = self.take_greeting() else {
             return;
         };
         if reason.means_session_lost() && greeting.purpose == Purpose::Session {
             self.attempt = Some(attempt);
             return self.send_second_hello(greeting);
         }
-        let frozen = greeting.frozen;
+        // With it the frozen link is given up.
+        attempt.stage = Stage::Greeting(Box::new(greeting));
         self.attempt_lost(attempt, &reason.to_string(), now);
-        if let Some(old) = frozen {
-            self.abandon(old);
-        }
         if let (Some(delay), Retry::At(at)) = (reason.retry_after(), &mut self.retry) {
             *at = (*at).max(now + delay);
         }

@@ -128,12 +128,7 @@ impl ConnectionMachine {
         if channel.outbox().settled() > settled {
             self.reconnector.on_ack();
         }
-        // What ended the channel came from the peer, so nothing of ours is on the way.
-        if channel.state() == DurableChannelState::Closed
-            && let Some(stream) = stream
-        {
-            self.close_stream(stream);
-        }
+        self.close_stream_of_ended(id, stream);
         self.touched.push_back(id);
         Ok(())
     }
@@ -207,11 +202,7 @@ impl ConnectionMachine {
         let stream = channel.stream();
         channel.on_fin_ack()?;
         channel.close_if_done();
-        if channel.state() == DurableChannelState::Closed
-            && let Some(stream) = stream
-        {
-            self.close_stream(stream);
-        }
+        self.close_stream_of_ended(id, stream);
         self.touched.push_back(id);
         Ok(())
     }
@@ -477,16 +468,6 @@ impl ConnectionMachine {
     /// A channel with something new: a message, room, an event or another state.
     pub fn poll_touched(&mut self) -> Option<ChannelId> {
         self.touched.pop_front()
-    }
-}
-
-impl Attempt {
-    /// When the silence of the peer shows that it does not speak the session protocol.
-    fn plain_at(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Dialing => self.plain_at,
-            Stage::Greeting(_) => None,
-        }
     }
 }
 

@@ -318,9 +318,4 @@ impl ConnectionMachine {
         self.transmits.retain(|transmit| transmit.link != link);
         self.actions.push_back(Action::AbandonLink { link });
     }
-
-    /// Ends a session whose peer is away, because others need the room.
-    pub fn evict(&mut self) {
-        self.end_with_bye(ByeReason::SessionExpired, ConnectionClosed::SessionEvicted);
-    }
 }

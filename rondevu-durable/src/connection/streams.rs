@@ -6,9 +6,7 @@ use std::vec::Vec;
 use rondevu_core::frame::{
     ChannelOptions, LABEL_LEN_MAX, channel_protocol, parse_channel_protocol,
 };
-use rondevu_core::{
-    ChannelId, DurableChannelState, IdSet, LinkInfo, OpenedBy, Seq, StreamId, StreamOptions,
-};
+use rondevu_core::{ChannelId, DurableChannelState, IdSet, OpenedBy, Seq, StreamId, StreamOptions};
 
 use super::{Action, ConnectionEvent, ConnectionMachine, Durability, LinkKind, Role};
 use crate::channel::ChannelMachine;
@@ -146,10 +144,7 @@ impl ConnectionMachine {
             None => {
                 self.create_incoming(id, options.label.clone(), delivery)?;
                 if let Some(live) = &self.live {
-                    let info = LinkInfo {
-                        fingerprints: None,
-                        message_bytes_max: live.message_bytes_max,
-                    };
+                    let info = live.info();
                     self.attach_new(id, &info);
                 }
                 if let Some(channel) = self.channels.get_mut(&id) {
@@ -191,6 +186,17 @@ impl ConnectionMachine {
         self.events
             .push_back(ConnectionEvent::IncomingChannel { channel: id });
         Ok(())
+    }
+
+    /// Closes the `stream` that a channel had before the peer spoke, if what it said was the end:
+    /// then nothing of ours is on the way.
+    pub(super) fn close_stream_of_ended(&mut self, id: ChannelId, stream: Option<StreamId>) {
+        let closed = |channel: &ChannelMachine| channel.state() == DurableChannelState::Closed;
+        if let Some(stream) = stream
+            && self.channel(id).is_some_and(closed)
+        {
+            self.close_stream(stream);
+        }
     }
 
     /// Closes the stream of a channel that has ended, so that the link has room for others.

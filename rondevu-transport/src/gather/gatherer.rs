@@ -1,10 +1,15 @@
 //! Finds the addresses under which a set of sockets may be reached, and keeps them alive.
 
+mod candidates;
+mod duty;
+mod failures;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use rondevu_core::Instant;
 
+pub use self::duty::{GatherAction, GatherEvent, RelayedDatagram};
 use super::failure::GatherFailure;
 use super::ice_server::{IceServer, IceServerError, IceService, IceTransportPolicy};
 use super::reflexive::Reflexive;
@@ -41,78 +46,6 @@ pub struct Gatherer {
     transmits: VecDeque<Datagram>,
     relayed: VecDeque<RelayedDatagram>,
     events: VecDeque<GatherEvent>,
-}
-
-/// What the embedder must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GatherAction {
-    /// Look up the addresses of a name, then call [`Gatherer::handle_resolved`].
-    Resolve {
-        /// Which server it is.
-        server: usize,
-        /// Its name.
-        host: String,
-    },
-    /// Open a stream to a server, then call [`Gatherer::handle_connected`], or
-    /// [`Gatherer::handle_disconnected`].
-    Connect {
-        /// The number of the stream.
-        stream: u64,
-        /// Where to.
-        server: SocketAddr,
-        /// For TLS, the name that the certificate must be for; without it plain TCP.
-        tls_name: Option<String>,
-    },
-    /// Write bytes to a stream; or lose them all, as a network may.
-    Write {
-        /// The number of the stream.
-        stream: u64,
-        /// The bytes.
-        bytes: Vec<u8>,
-    },
-    /// Close a stream.
-    Disconnect {
-        /// The number of the stream.
-        stream: u64,
-    },
-}
-
-/// What was found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GatherEvent {
-    /// This side can be reached under one more address.
-    Found(LocalCandidate),
-    /// It cannot be reached under this one any more.
-    Lost(LocalCandidate),
-}
-
-/// A datagram that came by a TURN server.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RelayedDatagram {
-    /// The peer.
-    pub source: SocketAddr,
-    /// The address that the server has lent.
-    pub destination: SocketAddr,
-    /// The payload.
-    pub payload: Vec<u8>,
-}
-
-impl std::fmt::Debug for RelayedDatagram {
-    /// Shows addresses and size, never the payload.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.as_received().fmt(f)
-    }
-}
-
-impl RelayedDatagram {
-    /// The same for a link.
-    pub fn as_received(&self) -> Received<'_> {
-        Received {
-            source: self.source,
-            destination: self.destination,
-            payload: &self.payload,
-        }
-    }
 }
 
 impl Gatherer {
@@ -161,49 +94,6 @@ impl Gatherer {
         self.servers.iter().all(Server::is_settled)
             && self.reflexives.iter().all(Reflexive::is_settled)
             && self.relays.iter().all(|(_, relay)| relay.is_settled())
-    }
-
-    /// The servers that do not help at the moment, by their URLs, and why.
-    pub fn failures(&self) -> Vec<(String, GatherFailure)> {
-        let servers = self.servers.iter().enumerate();
-        let failures = servers.filter_map(|(index, server)| {
-            let failure = self.failure_of(index, server)?;
-            Some((server.url.to_string(), failure))
-        });
-        failures.collect()
-    }
-
-    /// Why a server helps with nothing, if so.
-    fn failure_of(&self, index: usize, server: &Server) -> Option<GatherFailure> {
-        if let Some(failure) = server.failure() {
-            return Some(failure.clone());
-        }
-        if !server.is_settled() {
-            return None;
-        }
-        if server.url.service == IceService::Stun {
-            let mut asked = self
-                .reflexives
-                .iter()
-                .filter(|one| server.addresses().contains(&one.server()))
-                .peekable();
-            return match asked.peek() {
-                None => Some(GatherFailure::NoBase),
-                Some(_) => asked
-                    .all(Reflexive::is_silent)
-                    .then_some(GatherFailure::Unreachable),
-            };
-        }
-        let mut relays = self.relays.iter().filter(|(of, _)| *of == index).peekable();
-        match relays.peek() {
-            None => Some(GatherFailure::NoBase),
-            Some((_, first)) => {
-                let failure = first.failure().cloned();
-                relays
-                    .all(|(_, relay)| relay.failure().is_some())
-                    .then_some(failure)?
-            }
-        }
     }
 
     /// Whether `address` is that of a server, so that datagrams from it are for this machine.
@@ -509,42 +399,6 @@ impl Gatherer {
             }
         }
         self.compare();
-    }
-
-    /// Tells of what was found or lost since the last time.
-    fn compare(&mut self) {
-        let found = self.find();
-        if found == self.candidates {
-            return;
-        }
-        let before = std::mem::replace(&mut self.candidates, found);
-        let lost = before.iter().filter(|one| !self.candidates.contains(one));
-        self.events.extend(lost.copied().map(GatherEvent::Lost));
-        let new = self.candidates.iter().filter(|one| !before.contains(one));
-        self.events.extend(new.copied().map(GatherEvent::Found));
-    }
-
-    /// All addresses as the small machines know them, the better kinds first.
-    fn find(&self) -> Vec<LocalCandidate> {
-        let mut found = Vec::new();
-        if self.policy == IceTransportPolicy::All {
-            found.extend(self.bases.iter().copied().map(LocalCandidate::Host));
-            let reflexive = self.reflexives.iter().filter_map(|one| {
-                let (address, base) = (one.mapped()?, one.base());
-                (address != base).then_some(LocalCandidate::ServerReflexive { address, base })
-            });
-            for candidate in reflexive {
-                if !found.contains(&candidate) {
-                    found.push(candidate);
-                }
-            }
-        }
-        let relayed = self.relays.iter().filter_map(|(_, relay)| {
-            let (address, base) = relay.address()?;
-            Some(LocalCandidate::Relayed { address, base })
-        });
-        found.extend(relayed);
-        found
     }
 }
 

@@ -18,6 +18,13 @@ pub(crate) fn client(signaling: &MemorySignaling) -> RondevuBuilder {
         .bind("127.0.0.1:0".parse().unwrap())
 }
 
+/// [`SERVICE`] of this client under the name of Alice, published.
+pub(crate) async fn expose(alice: &Rondevu, options: ServiceOptions) -> DurableService {
+    let service = alice.expose_service("alice", SERVICE, options).unwrap();
+    service.start().await.unwrap();
+    service
+}
+
 /// Alice exposes [`SERVICE`]; Bob calls it over a cable that can be pulled.
 pub(crate) struct Meeting {
     pub(crate) signaling: MemorySignaling,
@@ -36,8 +43,7 @@ impl Meeting {
         let signaling = MemorySignaling::new();
         let build = |builder: RondevuBuilder| builder.connection(config.clone()).build().unwrap();
         let alice = build(client(&signaling));
-        let service = alice.expose_service("alice", SERVICE, options).unwrap();
-        service.start().await.unwrap();
+        let service = expose(&alice, options).await;
         let cable = Cable::new();
         Self {
             bob: build(client(&signaling).cable(cable.clone())),

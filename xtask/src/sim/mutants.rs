@@ -34,11 +34,12 @@ const OUTBOX: &str = "rondevu-core/src/outbox.rs";
 const INBOX: &str = "rondevu-core/src/inbox.rs";
 const WINDOW: &str = "rondevu-core/src/receive_window.rs";
 const READY: &str = "rondevu-core/src/ready.rs";
+const UNCONFIRMED: &str = "rondevu-core/src/outbox/unconfirmed.rs";
 const QUEUE: &str = "rondevu-core/src/queue.rs";
 const LIVENESS: &str = "rondevu-core/src/liveness.rs";
 const RECONNECTOR: &str = "rondevu-core/src/reconnector.rs";
 const CHANNEL: &str = "rondevu-durable/src/channel.rs";
-const CONNECTION: &str = "rondevu-durable/src/connection.rs";
+const CLOSING: &str = "rondevu-durable/src/connection/closing.rs";
 const ATTACH: &str = "rondevu-durable/src/connection/attach.rs";
 const ACCEPTOR: &str = "rondevu-durable/src/connection/acceptor.rs";
 const DIALER: &str = "rondevu-durable/src/connection/dialer.rs";
@@ -83,7 +84,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a new session forgets what was sent",
-        file: OUTBOX,
+        file: UNCONFIRMED,
         find: "                    self.queue.restore(message);",
         replace: "                    drop(message);",
     },
@@ -244,7 +245,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a closing connection does not wait",
-        file: CONNECTION,
+        file: CLOSING,
         find: "                || (settled && (channel.is_drained() || !waits_for_peer))",
         replace: "                || channel.is_drained()\n                || settled\n                || !waits_for_peer",
     },

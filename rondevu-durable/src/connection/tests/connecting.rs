@@ -120,3 +120,18 @@ fn a_greeting_without_an_answer_ends_the_attempt_at_its_own_time_out() {
         "the peer did not answer the greeting in time"
     );
 }
+
+#[test]
+fn an_unknown_name_fails_the_first_attempt_at_once() {
+    let mut dialer = dialer();
+    dialer.connect(Instant::ORIGIN);
+    let Some(Action::Dial { link }) = dialer.poll_action() else {
+        panic!("dials")
+    };
+    let failure = DialFailure {
+        reason: "no such user".into(),
+        retry: DialRetry::Never,
+    };
+    dialer.handle_dial_failed(link, failure, Instant::ORIGIN);
+    assert_eq!(dialer.state(), State::Failed);
+}

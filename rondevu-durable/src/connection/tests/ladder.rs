@@ -183,3 +183,60 @@ fn an_idle_link_that_healed_becomes_stable_like_any_other() {
     pair.wait(Duration::from_secs(11));
     assert!(pair.dialer.reconnector.is_stable());
 }
+
+#[test]
+fn attempts_back_off_and_end_in_failure() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    pair.network_up = false;
+    pair.cut_all();
+    pair.wait(Duration::from_secs(600));
+    assert_eq!(pair.dialer.state(), State::Failed);
+    let delays: Vec<u64> = pair
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            ConnectionEvent::Reconnecting { delay, .. } => Some(delay.as_secs_f64().round() as u64),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(delays.len(), 10);
+    assert!(delays.iter().all(|delay| *delay <= 36), "{delays:?}");
+    assert_eq!(
+        pair.acceptor.as_ref().unwrap().state(),
+        State::Closed,
+        "the session expired"
+    );
+}
+
+#[test]
+fn a_silent_link_is_suspected_and_a_new_one_found_beside_it() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.wait(Duration::from_secs(1));
+    // A black hole: the link swallows everything and nobody is told.
+    let dead = *pair.links.keys().next().unwrap();
+    pair.links.remove(&dead);
+    pair.send(Role::Dialer, chat, "into the hole");
+    pair.wait(Duration::from_secs(2));
+    assert_eq!(pair.dialer.state(), State::Connected);
+    assert_eq!(pair.received(Role::Acceptor), ["into the hole"]);
+    assert_ne!(pair.dialer.live_link(), Some(dead));
+}
+
+#[test]
+fn a_sign_of_life_below_the_messages_hastens_the_attempt_once() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.settle();
+    // The first replacement starts soon; the link that it brings is not stable yet.
+    pair.cut_all();
+    pair.wait(Duration::from_secs(1));
+    let dead = *pair.links.keys().next().unwrap();
+    pair.links.remove(&dead);
+    pair.send(Role::Dialer, chat, "x");
+    pair.wait(Duration::from_millis(510));
+    assert_eq!(pair.dialer.state(), State::Reconnecting);
+    pair.dialer.handle_path_activity(dead, pair.now);
+    pair.settle();
+    assert_eq!(pair.received(Role::Acceptor), ["x"]);
+}

@@ -1,0 +1,101 @@
+//! What a channel says on its stream.
+
+use std::vec::Vec;
+
+use bytes::Bytes;
+use rondevu_core::frame::ChannelFrame;
+use rondevu_core::{Instant, MessageKind, Seq, StreamId};
+
+use super::{ChannelEvent, ChannelMachine, FinAck, Sending, Speech, Stream};
+
+/// A transport message of a channel.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) stream: StreamId,
+    pub(crate) kind: MessageKind,
+    pub(crate) payload: Bytes,
+}
+
+impl ChannelMachine {
+    /// What may be sent now in one transport message of at most `room` bytes.
+    pub(crate) fn poll_transmit(&mut self, room: usize, now: Instant) -> Option<Outgoing> {
+        let Stream::Open(stream) = self.stream else {
+            return None;
+        };
+        let (kind, payload) = match self.speech {
+            Speech::Frames => (MessageKind::Binary, self.poll_frames(room, now)?),
+            Speech::Plain => self.poll_plain(room)?,
+        };
+        Some(Outgoing {
+            stream,
+            kind,
+            payload,
+        })
+    }
+
+    fn poll_frames(&mut self, room: usize, now: Instant) -> Option<Bytes> {
+        let mut out = Vec::new();
+        let on_stream = !self.is_lossy();
+        if on_stream && self.take_fin_ack() {
+            ChannelFrame::FinAck.encode(&mut out);
+        }
+        if let Some((next, credit)) = self.receiving.poll_ack(now) {
+            ChannelFrame::Ack { next, credit }.encode(&mut out);
+        }
+        let before = self.outbox.buffered_bytes();
+        while let Some(frame) = self.outbox.next_frame(room.saturating_sub(out.len())) {
+            frame.encode(&mut out);
+        }
+        self.after_sending(before);
+        if on_stream && let Some(at) = self.take_fin() {
+            ChannelFrame::Fin { at }.encode(&mut out);
+        }
+        self.close_if_done();
+        (!out.is_empty()).then(|| out.into())
+    }
+
+    fn poll_plain(&mut self, room: usize) -> Option<(MessageKind, Bytes)> {
+        loop {
+            let before = self.outbox.buffered_bytes();
+            let message = self.outbox.next_message();
+            self.after_sending(before);
+            let (kind, payload) = message?;
+            if !payload.is_empty() && payload.len() <= room {
+                return Some((kind, payload));
+            }
+            // No link carries an empty message, and none one that is larger than itself.
+            self.events.push_back(ChannelEvent::Refused { dropped: 1 });
+        }
+    }
+
+    /// Reports what sending has shown; what is not kept is no longer buffered.
+    fn after_sending(&mut self, buffered_before: usize) {
+        let dropped = self.outbox.take_refused();
+        if dropped > 0 {
+            self.events.push_back(ChannelEvent::Refused { dropped });
+        }
+        let low = self.outbox.buffered_bytes() <= self.low_threshold;
+        if buffered_before > self.low_threshold && low {
+            self.events.push_back(ChannelEvent::BufferedAmountLow);
+        }
+    }
+
+    /// Whether the answer to the peer's end must be sent now.
+    pub(crate) fn take_fin_ack(&mut self) -> bool {
+        let due = self.fin_ack == FinAck::Owed && self.receiving.has_ended();
+        if due {
+            self.fin_ack = FinAck::NotOwed;
+        }
+        due
+    }
+
+    /// Where this side's direction ends, if that must be announced now.
+    pub(crate) fn take_fin(&mut self) -> Option<Seq> {
+        if self.sending != (Sending::Finishing { announced: false }) {
+            return None;
+        }
+        let at = self.outbox.end()?;
+        self.sending = Sending::Finishing { announced: true };
+        Some(at)
+    }
+}
