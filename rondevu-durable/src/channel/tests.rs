@@ -6,6 +6,7 @@ mod table;
 use std::vec::Vec;
 
 use bytes::Bytes;
+use rondevu_core::MessageKind;
 use rondevu_core::frame::ChannelFrame;
 
 use super::*;

@@ -6,8 +6,7 @@ use std::vec::Vec;
 use core::time::Duration;
 use rondevu_core::frame::ControlFrame;
 use rondevu_core::{
-    ByeReason, DurableConnectionState, Generation, Instant, LinkClosed, LinkId, MessageKind,
-    StreamId,
+    DurableConnectionState, Generation, Instant, LinkClosed, LinkId, MessageKind, StreamId,
 };
 
 use super::{

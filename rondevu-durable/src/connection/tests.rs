@@ -14,12 +14,16 @@ mod tables;
 use std::string::String;
 use std::vec::Vec;
 
-use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL};
-use rondevu_core::{DurableConnectionState as State, LinkEvent, OpenedBy};
+use bytes::Bytes;
+use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Hello};
+use rondevu_core::{
+    ByeReason, DurableConnectionState as State, LinkEvent, LinkInfo, MessageKind, OpenedBy,
+    StreamId, StreamOptions, Unconfirmed,
+};
 
 use self::pair::{CONTROL, Pair, seeds};
 use super::*;
-use crate::error::{DialFailure, DialRetry};
+use crate::error::{DialFailure, DialRetry, ProtocolViolation};
 
 fn dialer() -> ConnectionMachine {
     ConnectionMachine::dialer(ConnectionConfig::default(), Trust::default(), seeds(1))

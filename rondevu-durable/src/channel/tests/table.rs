@@ -9,6 +9,7 @@ use std::format;
 use rondevu_core::frame::Part;
 
 use super::*;
+use crate::channel::outgoing::Outgoing;
 use crate::state_table;
 
 #[test]
@@ -27,10 +28,17 @@ fn each_state_against_each_fact() {
 }
 
 #[test]
-fn every_command_and_fact_of_the_source_is_in_the_table() {
-    let source = include_str!("../../channel.rs");
-    let mut expected = state_table::commands_in(source);
-    expected.extend(state_table::commands_for_crate_in(source));
+fn every_command_and_fact_of_the_sources_is_in_the_table() {
+    let sources = [
+        include_str!("../../channel.rs"),
+        include_str!("../incoming.rs"),
+        include_str!("../outgoing.rs"),
+    ];
+    let mut expected = Vec::new();
+    for source in sources {
+        expected.extend(state_table::commands_in(source));
+        expected.extend(state_table::commands_for_crate_in(source));
+    }
     // They are done after each fact, and nothing else shows what came of it.
     expected.retain(|name| !["poll_event", "poll_transmit"].contains(name));
     expected.sort_unstable();

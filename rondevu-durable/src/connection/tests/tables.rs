@@ -7,6 +7,8 @@ mod facts;
 mod phase;
 mod states;
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::state_table;
 use facts::{all_facts, effect};
@@ -46,6 +48,7 @@ fn every_command_and_fact_of_the_sources_is_in_the_tables() {
     let sources = [
         include_str!("../../connection.rs"),
         include_str!("../acceptor.rs"),
+        include_str!("../closing.rs"),
         include_str!("../dialer.rs"),
         include_str!("../duties.rs"),
         include_str!("../ladder.rs"),

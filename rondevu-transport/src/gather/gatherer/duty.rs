@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+#[cfg(doc)]
 use super::Gatherer;
 use crate::{LocalCandidate, Received};
 
