@@ -14,6 +14,28 @@ use crate::shared::{ChannelShared, Shared, lock};
 ///
 /// Clones are handles of the same channel. When the last is dropped the channel is closed after
 /// what was sent is delivered; what comes in after that is discarded, and both sides are told.
+///
+/// ```
+/// use rondevu::{Delivery, DurableChannel};
+///
+/// /// A chat: lines of this side out, lines of the other side in, until one of both is done.
+/// async fn chat(channel: DurableChannel, mut lines: tokio::sync::mpsc::Receiver<String>) {
+///     loop {
+///         tokio::select! {
+///             line = lines.recv() => match line {
+///                 Some(line) => if channel.send(line).await.is_err() { return },
+///                 None => return channel.close().await,
+///             },
+///             delivery = channel.recv_delivery() => match delivery {
+///                 Some(Delivery::Message(message)) => println!("{}", message.as_text().unwrap_or("?")),
+///                 Some(Delivery::Lost { messages }) => println!("({messages} lines are missing here)"),
+///                 None => return,
+///             },
+///         }
+///     }
+/// }
+/// # let _ = chat;
+/// ```
 #[derive(Clone, Debug)]
 pub struct DurableChannel(Arc<ChannelHandle>);
 

@@ -392,7 +392,9 @@ impl Rondevu {
         Ok(connection)
     }
 
-    /// Connects to a service by its uuid, otherwise as [`connect`](Self::connect).
+    /// Connects to a service by its uuid, otherwise as [`connect`](Self::connect). The service has it
+    /// from [`DurableService::start`]; `text.parse()` makes it of a text. It may change when the
+    /// service is published anew, and its owner's key is not compared with a known one.
     ///
     /// Cancellation: the attempt ends.
     ///

@@ -19,6 +19,32 @@ use crate::shared::{ChannelShared, Shared, lock};
 ///
 /// Clones are handles of the same connection. When the last handle of a connection and of its
 /// channels is dropped, the connection is closed after what was sent is delivered.
+///
+/// ```no_run
+/// use rondevu::{ChannelConfig, ConnectionEvent, Rondevu, Target};
+///
+/// # async fn call() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Rondevu::new("http://127.0.0.1:3000")?;
+/// let connection = client.connection(Target::parse("alice", "com.example.chat@1.0.0")?)?;
+/// // Before `connect`, so that it tells of the first link too.
+/// let mut events = connection.events();
+/// tokio::spawn(async move {
+///     while let Some(event) = events.recv().await {
+///         match event {
+///             Ok(ConnectionEvent::StateChanged { from, to }) => println!("{from} -> {to}"),
+///             Ok(_) => {}
+///             Err(missed) => println!("{missed}"),
+///         }
+///     }
+/// });
+/// connection.connect().await?;
+/// let channel = connection.create_channel("chat", &ChannelConfig::default())?;
+/// channel.send("hello").await?;
+/// // Without this, the end of the program may come before that of the message's way.
+/// connection.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct DurableConnection(pub(crate) Arc<ConnectionHandle>);
 

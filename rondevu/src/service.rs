@@ -127,6 +127,29 @@ pub enum DurableServiceEvent {
 /// Clones are handles of the same service. Dropping the last withdraws nothing at once: the
 /// service ends with its task, its publication expires, and connections that were accepted live on.
 /// Call [`stop`](Self::stop) to withdraw it properly.
+///
+/// ```no_run
+/// use rondevu::{KeyPair, Rondevu, ServiceOptions};
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Rondevu::builder()
+///     .server("http://127.0.0.1:3000")
+///     // Without it, the username belongs to a key that ends with the program.
+///     .key_pair(KeyPair::load_or_generate("alice.pem")?)
+///     .build()?;
+/// let service = client.expose_service("alice", "com.example.chat@1.0.0", ServiceOptions::default())?;
+/// let info = service.start().await?;
+/// println!("found as {}/{} and as {}", service.username(), service.name(), info.uuid);
+/// while let Some(connection) = service.accept().await {
+///     tokio::spawn(async move {
+///         while let Some(channel) = connection.incoming_channel().await {
+///             println!("{} of {:?}", channel.label(), connection.peer().public_key);
+///         }
+///     });
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct DurableService(Arc<ServiceHandle>);
 
