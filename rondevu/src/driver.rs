@@ -148,8 +148,6 @@ impl Driver {
         let now = shared.clock.now();
         let mut core = lock(&shared.core);
         let heard = self.hear_links(&mut core, now);
-        let path = self.live_path(&core);
-        core.path = path;
         // What was heard may have made a last word, which leaves in the next turn.
         if !heard || !core.machine.state().is_final() {
             self.publish(&mut core);
@@ -174,6 +172,7 @@ impl Driver {
 
     /// Tells everybody what has changed.
     fn publish(&mut self, core: &mut Core) {
+        core.path = self.live_path(core);
         let state = core.machine.state();
         if state == DurableConnectionState::Connected
             && let Some(first_use) = self.first_use.take()
