@@ -13,7 +13,8 @@ pub(crate) fn run() -> Result<Outcome> {
         return Ok(Outcome::Skipped(remedy.to_owned()));
     }
     // One case of each property: the interpreter is hundreds of times slower. Proptest must not look
-    // for the files of earlier failures, which needs the file system.
+    // One case of each property: the interpreter is hundreds of times slower. Proptest must not look for
+    // the files of earlier failures, which needs the file system.
     Invocation::cargo("+nightly miri test --package rondevu-core --lib")
         .env("PROPTEST_CASES", "1")
         .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
