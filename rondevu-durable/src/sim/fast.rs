@@ -1,19 +1,22 @@
 //! Links in memory: messages with latency, cuts, holes, late deliveries and small buffers.
 
+mod faults;
+mod flight;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use bytes::Bytes;
 use core::time::Duration;
 use rondevu_core::{
-    Fingerprints, Instant, LinkClosed, LinkEvent, LinkInfo, MessageKind, OpenedBy, Reliability,
-    StreamId, StreamOptions,
+    Fingerprints, Instant, LinkClosed, LinkEvent, LinkInfo, MessageKind, OpenedBy, StreamId,
+    StreamOptions,
 };
 
+use self::faults::Path;
+use self::flight::{Doom, Flight, Way, What};
 use super::Setup;
-use super::fabric::{
-    Description, Direction, EndId, Fabric, FabricEvent, Fault, Lost, Node, Told, Write,
-};
+use super::fabric::{Description, EndId, Fabric, FabricEvent, Fault, Lost, Node, Told, Write};
 
 /// Links without an engine.
 ///
@@ -57,84 +60,6 @@ struct End {
     not_before: Instant,
     held: Vec<Flight>,
     last_due: BTreeMap<StreamId, Instant>,
-}
-
-/// How a stream carries messages.
-#[derive(Clone, Copy, Debug)]
-struct Way {
-    ordered: bool,
-    lossy: bool,
-}
-
-impl From<&StreamOptions> for Way {
-    fn from(options: &StreamOptions) -> Self {
-        Self {
-            ordered: options.ordered,
-            lossy: options.reliability != Reliability::Reliable,
-        }
-    }
-}
-
-/// The network between one dialer and the service.
-#[derive(Clone, Copy, Debug, Default)]
-struct Path {
-    to_service: bool,
-    to_dialer: bool,
-    /// How many holes there have been.
-    holes: u32,
-    loss: u8,
-}
-
-#[derive(Clone, Debug)]
-struct Flight {
-    due: Instant,
-    number: u64,
-    to: EndId,
-    what: What,
-}
-
-#[derive(Clone, Debug)]
-enum What {
-    Connected,
-    Opened(StreamId, StreamOptions, OpenedBy),
-    Message(StreamId, MessageKind, Bytes),
-    StreamClosed(StreamId),
-    /// So many bytes have arrived.
-    Taken(usize),
-    Ended(LinkClosed),
-    /// The engine gives the link up.
-    Death(Doom),
-}
-
-/// When an engine gives a link up.
-#[derive(Clone, Copy, Debug)]
-enum Doom {
-    /// In any case: the link was cut or the peer has gone.
-    Certain,
-    /// If the hole with this number is still there.
-    Hole(u32),
-    /// If no path was found.
-    NoPath,
-}
-
-impl PartialEq for Flight {
-    fn eq(&self, other: &Self) -> bool {
-        (self.due, self.number) == (other.due, other.number)
-    }
-}
-
-impl Eq for Flight {}
-
-impl PartialOrd for Flight {
-    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Flight {
-    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        (self.due, self.number).cmp(&(other.due, other.number))
-    }
 }
 
 impl FastFabric {
@@ -356,65 +281,6 @@ impl FastFabric {
                 stream,
                 payload,
             });
-        }
-    }
-
-    /// The ends of the links of `dialer` that are not over.
-    fn links_of(&self, dialer: u8) -> Vec<EndId> {
-        let mine = |end: &End| end.dialer == dialer && end.peer.is_some() && !end.over;
-        let ends = self.ends.iter().enumerate();
-        ends.filter(|(_, end)| mine(end))
-            .map(|(id, _)| EndId(id as u32))
-            .collect()
-    }
-
-    fn cut(&mut self, dialer: u8, told: Told, now: Instant) {
-        for id in self.links_of(dialer) {
-            let end = self.end(id);
-            end.dead = true;
-            let knows = match (told, end.node) {
-                (Told::Both, _)
-                | (Told::Dialer, Node::Dialer(_))
-                | (Told::Service, Node::Service) => true,
-                (Told::Nobody, _)
-                | (Told::Dialer, Node::Service)
-                | (Told::Service, Node::Dialer(_)) => false,
-            };
-            for flight in core::mem::take(&mut self.end(id).held) {
-                self.lose(flight);
-            }
-            if knows {
-                self.finish(id, LinkClosed::NoPath);
-            } else {
-                let patience = Duration::from_millis(self.rng.u64(8000..30_000));
-                self.push(now + patience, id, What::Death(Doom::Certain));
-            }
-        }
-    }
-
-    fn hole(&mut self, dialer: u8, direction: Direction, now: Instant) {
-        let path = &mut self.paths[dialer as usize];
-        path.holes += 1;
-        path.to_service |= direction != Direction::ToDialer;
-        path.to_dialer |= direction != Direction::ToService;
-        let holes = path.holes;
-        for id in self.links_of(dialer) {
-            let patience = Duration::from_millis(self.rng.u64(6000..30_000));
-            self.push(now + patience, id, What::Death(Doom::Hole(holes)));
-        }
-    }
-
-    fn close_random_stream(&mut self, dialer: u8, now: Instant) {
-        let links = self.links_of(dialer);
-        let Some(id) = links.last().copied() else {
-            return;
-        };
-        let streams: Vec<StreamId> = self.end(id).open.keys().copied().collect();
-        if let Some(stream) = streams.get(self.rng.usize(..streams.len().max(1))) {
-            for id in [Some(id), self.mate(id)].into_iter().flatten() {
-                self.end(id).wounded = true;
-            }
-            self.close_stream(id, *stream, now);
         }
     }
 }

@@ -22,6 +22,7 @@ mod drive;
 mod fabric;
 mod fast;
 mod frames;
+mod greeting;
 mod hear;
 mod host;
 mod hunt;
