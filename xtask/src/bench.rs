@@ -14,6 +14,8 @@ pub(crate) enum Subject {
     Channel,
     /// The signaling server with 2,000 waiting peers, on both stores.
     Signaling,
+    /// Links and channels of both engines beside raw UDP, QUIC, str0m and webrtc-rs.
+    Transport,
     /// Thousands of live connections on one socket: memory of each, time of a message.
     Scale,
     /// Our own machines beside the WebRTC engine: time of a message, memory of a session.
@@ -25,6 +27,13 @@ pub(crate) fn run(subject: Subject) -> Result<Outcome> {
     match subject {
         Subject::Channel => run_example("loopback_bench")?,
         Subject::Core => run_example("core_bench")?,
+        Subject::Transport => {
+            // A workspace of its own: nobody else pays for the other stacks.
+            Invocation::cargo("run --release --locked --manifest-path")
+                .args(["xtask/transport-bench/Cargo.toml"])
+                .args(["--target-dir", "target/transport-bench"])
+                .run()?;
+        }
         Subject::Scale => {
             let build = "build --release --package rondevu --features engine-composed --example";
             Invocation::cargo(build).args(["scale_bench"]).run()?;
