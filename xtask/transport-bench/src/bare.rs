@@ -106,7 +106,9 @@ impl Linked {
     async fn transfer(&self, receiver: &End, message: Vec<u8>, count: usize) -> Result<()> {
         let (done, all_here) = oneshot::channel();
         receiver.orders.send(Order::Expect(count, done))?;
-        self.here.orders.send(Order::Write(Arc::from(message), count))?;
+        self.here
+            .orders
+            .send(Order::Write(Arc::from(message), count))?;
         all_here.await.context("the link has ended")
     }
 }

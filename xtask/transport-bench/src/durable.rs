@@ -143,7 +143,9 @@ impl SignalingLayer for Delayed {
     ) -> Result<(), SignalingError> {
         let mut answer = answer.clone();
         if let Some(relay) = &*self.relay.lock().expect("no panic under this lock") {
-            answer.sdp = relay.answer(&answer.sdp).expect("the dialer has an address");
+            answer.sdp = relay
+                .answer(&answer.sdp)
+                .expect("the dialer has an address");
         }
         self.inner.answer_offer(offer, &answer, secret).await
     }

@@ -5,9 +5,7 @@ use std::time::Instant as Clock;
 
 use anyhow::{Context, Result, bail};
 use rondevu::Engine;
-use rondevu_core::{
-    Instant, LinkEvent, MessageKind, SessionDescription, StreamId, StreamOptions,
-};
+use rondevu_core::{Instant, LinkEvent, MessageKind, SessionDescription, StreamId, StreamOptions};
 use rondevu_transport::composed::ComposedFactory;
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
 use rondevu_transport::{Datagram, Received, Transport, TransportFactory, Written};
@@ -79,7 +77,9 @@ impl Machine for Link {
     fn write(&mut self, message: &[u8], now: Clock) -> Result<bool> {
         let stream = self.stream.context("the stream is not open")?;
         let now = instant(self.epoch, now);
-        let written = self.transport.write(stream, MessageKind::Binary, message, now)?;
+        let written = self
+            .transport
+            .write(stream, MessageKind::Binary, message, now)?;
         Ok(written == Written::Accepted)
     }
 

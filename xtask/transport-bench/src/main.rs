@@ -48,9 +48,18 @@ async fn main() -> Result<()> {
         Subject::new("quinn", Box::new(Quic::new()?)),
         Subject::new("webrtc-rs", Box::new(WebrtcRs::new()?)),
         Subject::new("str0m", Box::new(Bare::new(Plain::new()?, Sending::Single))),
-        Subject::new("str0m with GSO", Box::new(Bare::new(Plain::new()?, batched))),
-        Subject::new("link str0m", Box::new(Bare::new(Links::new(str0m)?, batched))),
-        Subject::new("link composed", Box::new(Bare::new(Links::new(composed)?, batched))),
+        Subject::new(
+            "str0m with GSO",
+            Box::new(Bare::new(Plain::new()?, batched)),
+        ),
+        Subject::new(
+            "link str0m",
+            Box::new(Bare::new(Links::new(str0m)?, batched)),
+        ),
+        Subject::new(
+            "link composed",
+            Box::new(Bare::new(Links::new(composed)?, batched)),
+        ),
         Subject::new("durable str0m", Box::new(Durable::new(str0m).await?)),
         Subject::new("durable composed", Box::new(Durable::new(composed).await?)),
     ];
@@ -68,5 +77,7 @@ async fn main() -> Result<()> {
 /// Bytes on the heap at the moment.
 fn held_bytes() -> usize {
     let stats = ALLOCATOR.stats();
-    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
+    stats
+        .bytes_allocated
+        .saturating_sub(stats.bytes_deallocated)
 }

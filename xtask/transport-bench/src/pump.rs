@@ -98,7 +98,10 @@ impl Pump {
 
     fn on_order(&mut self, order: Order) {
         match order {
-            Order::Open(opened) if self.is_open => drop(opened.send(())),
+            Order::Open(opened) if self.is_open => {
+                // Whoever asked may be gone.
+                let _ = opened.send(());
+            }
             Order::Open(opened) => self.opening = Some(opened),
             Order::Write(message, count) => self.to_write = Some((message, count)),
             Order::Expect(count, done) => self.expected = Some((count, done)),
@@ -131,11 +134,15 @@ impl Pump {
                 Happening::Opened => {
                     self.is_open = true;
                     if let Some(opening) = self.opening.take() {
-                        drop(opening.send(()));
+                        // Whoever asked may be gone.
+                        let _ = opening.send(());
                     }
                 }
                 Happening::Message(first) => match self.expected.take() {
-                    Some((1, done)) => drop(done.send(())),
+                    Some((1, done)) => {
+                        // Whoever asked may be gone.
+                        let _ = done.send(());
+                    }
                     Some((count, done)) => self.expected = Some((count - 1, done)),
                     None if first == ECHO => self.echoes += 1,
                     None => bail!("a message that nobody expected"),
@@ -217,7 +224,9 @@ impl Pump {
         let Some(offload) = offload else {
             for _ in 0..DATAGRAMS_MAX {
                 match socket.try_recv_from(buffer) {
-                    Ok((len, from)) => machine.handle_datagram(from, *local, &buffer[..len], now)?,
+                    Ok((len, from)) => {
+                        machine.handle_datagram(from, *local, &buffer[..len], now)?
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error.into()),
                 }

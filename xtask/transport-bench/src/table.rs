@@ -21,8 +21,16 @@ pub(crate) fn print(subjects: &[Subject]) {
         let times = subject.round_trip();
         cell(times.map(|[p50, p99]| format!("{:.0} / {:.0} µs", p50 * 1e6, p99 * 1e6)));
         cell(subject.set_up().map(|time| format!("{:.1} ms", time * 1e3)));
-        cell(subject.far_set_up().map(|trips| format!("{trips:.1} round trips")));
-        cell(subject.idle_bytes().map(|bytes| format!("{:.1} kB", bytes / 1e3)));
+        cell(
+            subject
+                .far_set_up()
+                .map(|trips| format!("{trips:.1} round trips")),
+        );
+        cell(
+            subject
+                .idle_bytes()
+                .map(|bytes| format!("{:.1} kB", bytes / 1e3)),
+        );
         println!("|");
     }
     for subject in subjects {

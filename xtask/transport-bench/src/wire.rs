@@ -49,10 +49,14 @@ impl Relay {
                 learned.get_or_init(|| from);
             })),
             tokio::spawn(keep(Arc::clone(&there), one_way, to_dialer, |_| {})),
-            tokio::spawn(pass_on(from_dialer, Arc::clone(&there), move || Some(service))),
+            tokio::spawn(pass_on(from_dialer, Arc::clone(&there), move || {
+                Some(service)
+            })),
             tokio::spawn({
                 let dialer = Arc::clone(&dialer);
-                pass_on(from_service, Arc::clone(&here), move || dialer.get().copied())
+                pass_on(from_service, Arc::clone(&here), move || {
+                    dialer.get().copied()
+                })
             }),
         ];
         Ok(Self {
@@ -99,7 +103,10 @@ async fn keep(
     let mut buffer = vec![0; 2048];
     while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
         learn(from);
-        if kept.send((Instant::now() + one_way, buffer[..len].to_vec())).is_err() {
+        if kept
+            .send((Instant::now() + one_way, buffer[..len].to_vec()))
+            .is_err()
+        {
             return;
         }
     }
