@@ -92,6 +92,10 @@ impl Pump {
                     self.machine.handle_timeout(Instant::now())?;
                 }
             }
+            // An order to expect messages was given before the order to write them.
+            while let Ok(order) = orders.try_recv() {
+                self.on_order(order);
+            }
             self.hear()?;
         }
     }
