@@ -12,7 +12,6 @@ pub(crate) fn run() -> Result<Outcome> {
             "Miri is missing; install it with `rustup toolchain install nightly --component miri`";
         return Ok(Outcome::Skipped(remedy.to_owned()));
     }
-    // One case of each property: the interpreter is hundreds of times slower. Proptest must not look
     // One case of each property: the interpreter is hundreds of times slower. Proptest must not look for
     // the files of earlier failures, which needs the file system.
     Invocation::cargo("+nightly miri test --package rondevu-core --lib")
