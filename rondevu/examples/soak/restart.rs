@@ -56,6 +56,8 @@ impl Restarted {
                 dialers::say(&self.channel, n).await?;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
+            // A message that was answered and not confirmed would be sent to the next life too.
+            ensure!(self.channel.flushed().await, "the channel has closed");
             // As suddenly as a process may end: the dialer hears nothing.
             self.cable.cut();
             (self.service, self.cable) = expose(&self.world, &self.key).await?;
