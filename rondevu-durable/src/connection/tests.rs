@@ -15,7 +15,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use bytes::Bytes;
-use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Hello};
+use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Hello, PROTOCOL_VERSION};
 use rondevu_core::{
     ByeReason, DurableConnectionState as State, LinkEvent, LinkInfo, MessageKind, OpenedBy,
     StreamId, StreamOptions, Unconfirmed,
@@ -40,6 +40,33 @@ fn acceptors_channel(pair: &mut Pair) -> ChannelId {
     let config = ChannelConfig::default();
     acceptor.open_channel("news", &config).unwrap()
 }
+
+/// The first hello of the session that [`Pair`] makes, without channels.
+fn hello() -> Hello {
+    Hello {
+        version: PROTOCOL_VERSION,
+        session: SessionId(1),
+        generation: Generation(1),
+        incarnation: Incarnation(1),
+        peer_incarnation: None,
+        limits: ConnectionConfig::default().limits(),
+        channels: Vec::new(),
+        nonce: [0; 16],
+        proof: None,
+        extensions: Vec::new(),
+    }
+}
+
+/// It comes on a link of its own.
+fn arrival(info: LinkInfo) -> Arrival {
+    Arrival {
+        link: OTHER_LINK,
+        control: CONTROL,
+        info,
+    }
+}
+
+const OTHER_LINK: LinkId = LinkId(77);
 
 #[test]
 fn messages_sent_before_the_first_link_arrive_after_it() {

@@ -135,27 +135,16 @@ fn a_violation_in_a_resuming_hello_leaves_the_session_waiting_for_the_next() {
     let mut cursor = acceptor.channel_mut(chat).unwrap().cursor(chat);
     cursor.recv_next = rondevu_core::Seq(99);
     let hello = Hello {
-        version: 1,
-        session: SessionId(1),
         generation: Generation(7),
-        incarnation: Incarnation(1),
-        peer_incarnation: None,
-        limits: ConnectionConfig::default().limits(),
         channels: [cursor].into(),
-        nonce: [0; 16],
-        proof: None,
-        extensions: Vec::new(),
+        ..hello()
     };
-    let arrival = Arrival {
-        link: LinkId(77),
-        control: CONTROL,
-        info: pair.info(Role::Acceptor),
-    };
+    let arrival = arrival(pair.info(Role::Acceptor));
     let acceptor = pair.acceptor.as_mut().unwrap();
     assert_eq!(acceptor.handle_hello(arrival, hello, pair.now), Ok(()));
     assert_eq!(acceptor.state(), State::Disconnected);
     let abandoned = core::iter::from_fn(|| acceptor.poll_action());
-    let link = LinkId(77);
+    let link = OTHER_LINK;
     assert!(
         abandoned
             .into_iter()

@@ -118,25 +118,9 @@ fn a_restarted_acceptor_can_use_its_ids_again_while_the_old_channels_are_still_h
 #[test]
 fn an_older_generation_is_refused_and_changes_nothing() {
     let mut pair = Pair::connected(ConnectionConfig::default());
-    let hello = Hello {
-        version: 1,
-        session: SessionId(1),
-        generation: Generation(1),
-        incarnation: Incarnation(1),
-        peer_incarnation: None,
-        limits: ConnectionConfig::default().limits(),
-        channels: Vec::new(),
-        nonce: [0; 16],
-        proof: None,
-        extensions: Vec::new(),
-    };
-    let arrival = Arrival {
-        link: LinkId(77),
-        control: CONTROL,
-        info: pair.info(Role::Acceptor),
-    };
+    let arrival = arrival(pair.info(Role::Acceptor));
     let acceptor = pair.acceptor.as_mut().unwrap();
-    let refused = acceptor.handle_hello(arrival, hello, pair.now);
+    let refused = acceptor.handle_hello(arrival, hello(), pair.now);
     assert_eq!(refused, Err(rondevu_core::RejectReason::Superseded));
     assert_eq!(acceptor.state(), State::Connected);
 }
@@ -164,23 +148,10 @@ fn a_peer_that_acknowledges_and_then_breaks_the_protocol_has_shown_that_it_knows
     acceptor.handle_link_event(link, event, now);
     assert_eq!(acceptor.state(), State::Disconnected);
     let hello = Hello {
-        version: 1,
-        session: SessionId(1),
         generation: Generation(9),
-        incarnation: Incarnation(1),
-        peer_incarnation: None,
-        limits: ConnectionConfig::default().limits(),
-        channels: Vec::new(),
-        nonce: [0; 16],
-        proof: None,
-        extensions: Vec::new(),
+        ..hello()
     };
-    let arrival = Arrival {
-        link: LinkId(77),
-        control: CONTROL,
-        info,
-    };
-    acceptor.handle_hello(arrival, hello, now).unwrap();
+    acceptor.handle_hello(arrival(info), hello, now).unwrap();
     let state = acceptor.channel(news).unwrap().state();
     assert_eq!(state, DurableChannelState::Closed, "it is not mentioned");
 }

@@ -319,21 +319,6 @@ fn say_hello(
     machine.handle_hello(arrival, hello, now)
 }
 
-fn hello() -> Hello {
-    Hello {
-        version: PROTOCOL_VERSION,
-        session: SessionId(1),
-        generation: Generation(1),
-        incarnation: Incarnation(1),
-        peer_incarnation: None,
-        limits: limits(),
-        channels: Vec::new(),
-        nonce: [0; 16],
-        proof: None,
-        extensions: Vec::new(),
-    }
-}
-
 fn limits() -> Limits {
     ConnectionConfig::default().limits()
 }
