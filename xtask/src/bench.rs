@@ -31,7 +31,7 @@ pub(crate) fn run(subject: Subject) -> Result<Outcome> {
             // A workspace of its own: nobody else pays for the other stacks.
             Invocation::cargo("run --release --locked --manifest-path")
                 .args(["xtask/transport-bench/Cargo.toml"])
-                .args(["--target-dir", "target/transport-bench"])
+                .args(["--target-dir", &built("transport-bench")?])
                 .run()?;
         }
         Subject::Scale => {

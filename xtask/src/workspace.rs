@@ -48,14 +48,12 @@ pub(crate) enum DependencyKind {
 impl Workspace {
     /// Asks cargo.
     pub(crate) fn load() -> Result<Self> {
-        let metadata = Invocation::cargo("metadata --format-version 1 --no-deps").read()?;
-        Self::parse(&metadata)
+        Self::parse(&read_metadata()?)
     }
 
     /// Reads the output of `cargo metadata --format-version 1 --no-deps`.
     pub(crate) fn parse(metadata: &str) -> Result<Self> {
-        let metadata: Value =
-            serde_json::from_str(metadata).context("cargo metadata is no JSON")?;
+        let metadata = parse_metadata(metadata)?;
         let root = text(&metadata, "workspace_root")?;
         let members = list(&metadata, "packages")?
             .iter()
@@ -81,9 +79,16 @@ impl Workspace {
 /// The path of what cargo has built, `release/rondevu` for example: users may keep the target folder
 /// elsewhere.
 pub(crate) fn built(file: &str) -> Result<String> {
-    let metadata = Invocation::cargo("metadata --format-version 1 --no-deps").read()?;
-    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is no JSON")?;
+    let metadata = parse_metadata(&read_metadata()?)?;
     Ok(format!("{}/{file}", text(&metadata, "target_directory")?))
+}
+
+fn read_metadata() -> Result<String> {
+    Invocation::cargo("metadata --format-version 1 --no-deps").read()
+}
+
+fn parse_metadata(metadata: &str) -> Result<Value> {
+    serde_json::from_str(metadata).context("cargo metadata is no JSON")
 }
 
 fn parse_member(package: &Value, root: &str) -> Result<Member> {

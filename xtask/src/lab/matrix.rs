@@ -12,8 +12,7 @@ use super::servers::{IP, Servers};
 /// Connects each pair of NATs, prints the table, and fails if one did not connect, or took a relay
 /// two times although it had no need to: on a busy machine ICE may settle before the check of the
 /// direct path has come through.
-pub(super) fn run(internet: &Internet, _servers: &Servers) -> Result<()> {
-    let folder = Path::new("/run/lab");
+pub(super) fn run(internet: &Internet, servers: &Servers) -> Result<()> {
     println!(
         "\n{:<20}{:<20}{:>8}  path of the dialer",
         "listens behind", "dials behind", "ms"
@@ -25,10 +24,10 @@ pub(super) fn run(internet: &Internet, _servers: &Servers) -> Result<()> {
             number += 1;
             internet.side(Side::A, a)?;
             internet.side(Side::B, b)?;
-            let mut verdict = try_pair(folder, number, a, b)?;
+            let mut verdict = try_pair(servers, number, a, b)?;
             if verdict == Verdict::Relayed {
                 number += 1;
-                verdict = try_pair(folder, number, a, b)?;
+                verdict = try_pair(servers, number, a, b)?;
             }
             match verdict {
                 Verdict::Right => connected += 1,
@@ -40,7 +39,7 @@ pub(super) fn run(internet: &Internet, _servers: &Servers) -> Result<()> {
     if !wrong.is_empty() {
         bail!("{}", wrong.join("; "));
     }
-    println!("{connected} of {connected} connected");
+    println!("all {connected} pairs connected");
     Ok(())
 }
 
@@ -53,8 +52,9 @@ enum Verdict {
 }
 
 /// Connects once and prints a line of the table.
-fn try_pair(folder: &Path, number: usize, a: Nat, b: Nat) -> Result<Verdict> {
-    let pair = match Pair::connect(folder, number, &words(), &words()) {
+fn try_pair(servers: &Servers, number: usize, a: Nat, b: Nat) -> Result<Verdict> {
+    let (program, folder) = (&servers.program, Path::new("/run/lab"));
+    let pair = match Pair::connect(program, folder, number, &words(), &words()) {
         Ok(pair) => pair,
         Err(error) => {
             println!("{a:<20}{b:<20}{:>8}  {error:#}", "-");

@@ -34,17 +34,23 @@ struct Pipe {
 
 impl Pair {
     /// Side A listens, side B dials; `a` and `b` are what else they are told.
-    pub(super) fn connect(folder: &Path, number: usize, a: &[&str], b: &[&str]) -> Result<Self> {
+    pub(super) fn connect(
+        program: &str,
+        folder: &Path,
+        number: usize,
+        a: &[&str],
+        b: &[&str],
+    ) -> Result<Self> {
         let address = format!("lab{number}/com.example.lab@1.0.0");
         let key = folder.join(format!("{number}.pem")).display().to_string();
         let mut words = vec!["--listen", &address, "--key", &key];
         words.extend(a);
-        let listener = Pipe::start(folder, number, Side::A, &words)?;
+        let listener = Pipe::start(program, folder, number, Side::A, &words)?;
         listener.wait_for("waiting as", PATIENCE)?;
         let start = Instant::now();
         let mut words = vec![address.as_str()];
         words.extend(b);
-        let dialer = Pipe::start(folder, number, Side::B, &words)?;
+        let dialer = Pipe::start(program, folder, number, Side::B, &words)?;
         let said = dialer.wait_for("connected to", PATIENCE)?;
         let took = start.elapsed();
         let path = match said.lines().find_map(|line| line.strip_prefix("path: ")) {
@@ -120,17 +126,17 @@ impl Pair {
 }
 
 impl Pipe {
-    fn start(folder: &Path, number: usize, side: Side, words: &[&str]) -> Result<Self> {
+    fn start(
+        program: &str,
+        folder: &Path,
+        number: usize,
+        side: Side,
+        words: &[&str],
+    ) -> Result<Self> {
         let file = |kind: &str| folder.join(format!("{number}{}.{kind}", side.peer()));
         let (output, errors) = (file("out"), file("err"));
         let mut child = Command::new("ip")
-            .args([
-                "netns",
-                "exec",
-                side.peer(),
-                &super::servers::program()?,
-                "pipe",
-            ])
+            .args(["netns", "exec", side.peer(), program, "pipe"])
             .args(words)
             .env("HOME", folder)
             .env("RONDEVU_SERVER", signaling())

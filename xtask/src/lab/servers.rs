@@ -14,7 +14,11 @@ use crate::workspace::built;
 
 /// Servers that end with this value.
 #[derive(Debug)]
-pub(super) struct Servers(Vec<Child>);
+pub(super) struct Servers {
+    /// The program under test, which also serves.
+    pub(super) program: String,
+    running: Vec<Child>,
+}
 
 impl Servers {
     /// Starts both and waits until they listen. `folder` gets their files.
@@ -33,14 +37,14 @@ impl Servers {
         );
         std::fs::write(folder.join("turn.conf"), config)?;
         let turn = format!("{path}/turn.conf");
-        let mut servers = Self(Vec::new());
+        let program = built("debug/rondevu")?;
+        let mut servers = Self {
+            program: program.clone(),
+            running: Vec::new(),
+        };
         servers.spawn(folder, "turn", &["turnserver", "-c", &turn])?;
         let listen = format!("{IP}:3000");
-        servers.spawn(
-            folder,
-            "signaling",
-            &[&program()?, "up", "--listen", &listen],
-        )?;
+        servers.spawn(folder, "signaling", &[&program, "up", "--listen", &listen])?;
         for port in [3000, 3478, 5349] {
             wait_for(port)?;
         }
@@ -57,14 +61,14 @@ impl Servers {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        self.0.push(child);
+        self.running.push(child);
         Ok(())
     }
 }
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for child in &mut self.0 {
+        for child in &mut self.running {
             // It may have ended.
             let _ = child.kill();
             let _ = child.wait();
@@ -93,8 +97,3 @@ pub(super) fn signaling() -> String {
 pub(super) const IP: &str = "203.0.113.10";
 pub(super) const USER: &str = "lab";
 pub(super) const PASSWORD: &str = "secret";
-
-/// The program under test.
-pub(super) fn program() -> Result<String> {
-    built("debug/rondevu")
-}
