@@ -11,6 +11,8 @@ const SILENCE_MIN_MS = 500;
 const SILENCE_ROUND_TRIPS = 4;
 /** Before the first round trip was measured the path may be a slow one. */
 const UNMEASURED_PATIENCE_MS = 2_000;
+/** How often a silent peer is pinged before it is suspect. */
+const PROBES = 3;
 
 /**
  * Watches one link for silence.
@@ -21,6 +23,9 @@ const UNMEASURED_PATIENCE_MS = 2_000;
  *     └─────────────── anything heard ──────────────┘    │ nothing heard for a few round trips
  *     └────────── anything heard (healed) ────┐          ▼
  *                                             └─────── suspect
+ *
+ * One lost datagram is no cut: a peer that owes an answer is pinged after each quarter of the time
+ * that it is given.
  */
 export class Liveness {
   state = 'quiet';
@@ -29,6 +34,7 @@ export class Liveness {
   #variation = 0;
   #heardAt;
   #since = 0;
+  #probes = 0;
   #ping = null;
   #nextPing = 0;
 
@@ -41,7 +47,7 @@ export class Liveness {
     const healed = this.state === 'suspect';
     this.#heardAt = now;
     this.state = owesMore || this.#ping ? 'expecting' : 'quiet';
-    this.#since = now;
+    this.#expect(now);
     return healed;
   }
 
@@ -49,7 +55,12 @@ export class Liveness {
   onExpecting(now) {
     if (this.state !== 'quiet') return;
     this.state = 'expecting';
+    this.#expect(now);
+  }
+
+  #expect(now) {
     this.#since = now;
+    this.#probes = 0;
   }
 
   /** The number of a ping that is sent now. */
@@ -84,6 +95,10 @@ export class Liveness {
   handleTimeout(now) {
     if (this.deadline === null || this.deadline > now) return null;
     if (this.state === 'quiet') return 'ping';
+    if (now < this.#since + this.#patience) {
+      while (this.#probeAt <= now) this.#probes += 1;
+      return 'ping';
+    }
     this.state = 'suspect';
     return 'suspect';
   }
@@ -92,16 +107,28 @@ export class Liveness {
   get deadline() {
     if (this.state === 'suspect') return null;
     if (this.state === 'quiet') return this.#heardAt + HEARTBEAT_MS;
+    return this.#probeAt;
+  }
+
+  /** When a silent peer is pinged next or, after the last time, is suspect. */
+  get #probeAt() {
+    return this.#since + (this.#patience * (this.#probes + 1)) / (PROBES + 1);
+  }
+
+  get #patience() {
     const measured = (this.roundTrip + this.#variation) * SILENCE_ROUND_TRIPS;
     const patience = this.roundTrip === null ? UNMEASURED_PATIENCE_MS : measured;
-    return this.#since + Math.max(SILENCE_MIN_MS, patience);
+    return Math.max(SILENCE_MIN_MS, patience);
   }
 }
 
 /** Counts the attempts to establish a link and spaces them. */
 export class Backoff {
   #policy;
+  /** Since the last stable link. */
   #attempts = 0;
+  /** Since the last link of use. */
+  #inARow = 0;
   #link = null;
 
   /** The first delay, the longest one, and how many attempts are made in a row. */
@@ -123,10 +150,12 @@ export class Backoff {
 
   /** The link carried an acknowledgement: it is of use. */
   onAck() {
-    if (this.#link) this.#link.acked = true;
+    if (!this.#link) return;
+    this.#link.acked = true;
+    this.#inARow = 0;
   }
 
-  /** A link that was up for long enough and of use resets the count. */
+  /** A link that was up for long enough and of use resets the delay. */
   onLinkLost(now) {
     const isStable = this.#link?.acked && now - this.#link.since >= this.#policy.stableMs;
     if (isStable) this.#attempts = 0;
@@ -136,15 +165,17 @@ export class Backoff {
   /** Starts the count anew, because somebody knows that the network is back. */
   reset() {
     this.#attempts = 0;
+    this.#inARow = 0;
   }
 
-  /** Counts one more attempt, `{ number, delayMs }`; `null` if all were made. */
+  /** Counts one more attempt, `{ number, delayMs }`; `null` if all failed in a row. */
   next() {
     const { baseMs, maxMs, jitter, attemptsMax } = this.#policy;
-    if (this.#attempts >= attemptsMax) return null;
+    if (this.#inARow >= attemptsMax) return null;
     this.#attempts += 1;
+    this.#inARow += 1;
     const nominal = Math.min(maxMs, baseMs * 2 ** Math.min(30, this.#attempts - 1));
     const factor = 1 + jitter * (2 * Math.random() - 1);
-    return { number: this.#attempts, delayMs: nominal * factor };
+    return { number: this.#inARow, delayMs: nominal * factor };
   }
 }

@@ -12,7 +12,8 @@ pub struct BackoffPolicy {
     pub max: Duration,
     /// The largest relative deviation, between 0 and 1. Default 0.2, that is ±20 %.
     pub jitter: f64,
-    /// How many attempts are made in a row; `None` for no limit. Default 10.
+    /// How many attempts are made in a row without a link that carries an acknowledgement; `None` for
+    /// no limit. Default 10.
     pub attempts_max: Option<u32>,
 }
 

@@ -13,6 +13,9 @@ pub struct LivenessConfig {
     pub silence_min: Duration,
     /// A peer that owes an answer is given this many round trips. Default 4.
     pub silence_round_trips: u32,
+    /// A peer that owes an answer and gives none, although its datagrams come in, is given this
+    /// long: they may be repetitions of what it could not deliver. Default 5 s.
+    pub unanswered_max: Duration,
 }
 
 impl Default for LivenessConfig {
@@ -21,6 +24,7 @@ impl Default for LivenessConfig {
             heartbeat: Duration::from_secs(5),
             silence_min: Duration::from_millis(500),
             silence_round_trips: 4,
+            unanswered_max: Duration::from_secs(5),
         }
     }
 }
@@ -38,6 +42,12 @@ impl Default for LivenessConfig {
 ///
 /// A message that the peer has to acknowledge makes it owe an answer just as a ping does, so a
 /// busy link notices a cut sooner than an idle one.
+///
+/// One lost datagram is no cut, but SCTP waits for a second before it repeats a lone one (RFC 9260,
+/// section 16). So a peer that owes an answer is pinged after each quarter of the patience. Pings
+/// travel on a stream of their own; what comes back for them, be it an acknowledgement below the
+/// messages, shows that the path lives and tells SCTP what to repeat. A link becomes suspect only
+/// when all of it was lost.
 #[derive(Clone, Debug)]
 pub struct Liveness {
     config: LivenessConfig,
@@ -51,7 +61,14 @@ pub struct Liveness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Quiet,
-    Expecting { since: Instant },
+    Expecting {
+        /// When the peer gave a sign of life, or began to owe an answer.
+        since: Instant,
+        /// When it said something, or began to owe an answer.
+        unanswered_since: Instant,
+        /// How many quarters of the patience have passed since the sign of life.
+        probes: u32,
+    },
     Suspect,
 }
 
@@ -59,6 +76,16 @@ enum State {
 struct RoundTrip {
     smoothed: Duration,
     variation: Duration,
+}
+
+impl State {
+    const fn expecting(since: Instant) -> Self {
+        Self::Expecting {
+            since,
+            unanswered_since: since,
+            probes: 0,
+        }
+    }
 }
 
 /// What [`Liveness::handle_timeout`] asks for.
@@ -90,7 +117,7 @@ impl Liveness {
         let healed = self.state == State::Suspect;
         self.heard_at = now;
         self.state = if owes_more || self.ping.is_some() {
-            State::Expecting { since: now }
+            State::expecting(now)
         } else {
             State::Quiet
         };
@@ -100,7 +127,15 @@ impl Liveness {
     /// Something was sent that the peer has to answer.
     pub fn on_expecting(&mut self, now: Instant) {
         if self.state == State::Quiet {
-            self.state = State::Expecting { since: now };
+            self.state = State::expecting(now);
+        }
+    }
+
+    /// A datagram came from the peer, below the messages: the path lives, whatever became of the
+    /// answer that it owes.
+    pub fn on_datagram(&mut self, now: Instant) {
+        if let State::Expecting { since, probes, .. } = &mut self.state {
+            (*since, *probes) = (now, 0);
         }
     }
 
@@ -175,12 +210,37 @@ impl Liveness {
 
     /// Says what is due, if anything is.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<LivenessTimeout> {
-        let due = self.poll_timeout().filter(|deadline| deadline.at <= now)?;
-        if due.reason == DeadlineReason::Heartbeat {
-            return Some(LivenessTimeout::SendPing(self.start_ping(now)));
+        let patience = self.patience();
+        let ping = match &mut self.state {
+            State::Quiet => self.heard_at + self.config.heartbeat <= now,
+            State::Expecting { since, probes, .. } => {
+                let before = *probes;
+                while *probes < PROBES && probe_at(*since, patience, *probes) <= now {
+                    *probes += 1;
+                }
+                *probes > before
+            }
+            State::Suspect => false,
+        };
+        if self.loses_patience_at().is_some_and(|at| at <= now) {
+            self.suspect();
+            return Some(LivenessTimeout::Suspect);
         }
-        self.suspect();
-        Some(LivenessTimeout::Suspect)
+        ping.then(|| LivenessTimeout::SendPing(self.start_ping(now)))
+    }
+
+    fn loses_patience_at(&self) -> Option<Instant> {
+        let State::Expecting {
+            since,
+            unanswered_since,
+            ..
+        } = self.state
+        else {
+            return None;
+        };
+        let patience = self.patience();
+        let unanswered_max = self.config.unanswered_max.max(patience);
+        Some((since + patience).min(unanswered_since + unanswered_max))
     }
 
     /// When to ping, or when to lose patience. A suspect link has no deadline here.
@@ -190,14 +250,27 @@ impl Liveness {
                 let at = self.heard_at + self.config.heartbeat;
                 Some(Deadline::new(at, DeadlineReason::Heartbeat))
             }
-            State::Expecting { since } => Some(Deadline::new(
-                since + self.patience(),
-                DeadlineReason::Silence,
-            )),
+            State::Expecting { since, probes, .. } => {
+                let probe = (probes < PROBES).then(|| {
+                    let at = probe_at(since, self.patience(), probes);
+                    Deadline::new(at, DeadlineReason::Heartbeat)
+                });
+                let end = self.loses_patience_at();
+                let end = end.map(|at| Deadline::new(at, DeadlineReason::Silence));
+                Deadline::earlier(end, probe)
+            }
             State::Suspect => None,
         }
     }
 }
+
+/// When a peer that was heard `since` is pinged after so many times.
+fn probe_at(since: Instant, patience: Duration, probes: u32) -> Instant {
+    since + patience * (probes + 1) / (PROBES + 1)
+}
+
+/// How often a silent peer is pinged before it is suspect.
+const PROBES: u32 = 3;
 
 /// Before the first round trip was measured the path may be a slow one.
 const UNMEASURED_PATIENCE: Duration = Duration::from_secs(2);

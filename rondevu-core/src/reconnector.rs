@@ -6,14 +6,18 @@ use crate::{BackoffPolicy, Deadline, DeadlineReason, Instant};
 
 /// Counts the attempts to establish a link and spaces them by a [`BackoffPolicy`].
 ///
-/// The count returns to zero only after a link has proved stable: it was up for `stable_after` and
-/// carried an acknowledgement. A link that comes and goes therefore backs off like one that never
-/// came.
+/// Attempts fail in a row until a link carries an acknowledgement; only such attempts are limited.
+/// The delays return to the first only after a link has proved stable: it was up for `stable_after`
+/// and carried an acknowledgement. A link that comes and goes therefore backs off like one that
+/// never came, but is not given up: each time something may have got through.
 #[derive(Clone, Debug)]
 pub struct Reconnector {
     policy: BackoffPolicy,
     stable_after: Duration,
+    /// Since the last stable link.
     attempts: u32,
+    /// Since the last link that carried an acknowledgement.
+    in_a_row: u32,
     link: Link,
     rng: fastrand::Rng,
 }
@@ -28,7 +32,7 @@ enum Link {
 /// An attempt that may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// The number of the attempt, counted from 1 since the last stable link.
+    /// The number of the attempt, counted from 1 since the last link of use.
     pub number: u32,
     /// How long to wait before it.
     pub delay: Duration,
@@ -41,6 +45,7 @@ impl Reconnector {
             policy,
             stable_after,
             attempts: 0,
+            in_a_row: 0,
             link: Link::Down,
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -58,6 +63,7 @@ impl Reconnector {
     pub fn on_ack(&mut self) {
         if let Link::Up { acked, .. } = &mut self.link {
             *acked = true;
+            self.in_a_row = 0;
         }
     }
 
@@ -69,20 +75,26 @@ impl Reconnector {
 
     /// Counts one more attempt; `None` if all that the policy allows were made.
     pub fn next_attempt(&mut self) -> Option<Attempt> {
-        let number = self.attempts.saturating_add(1);
+        let number = self.in_a_row.saturating_add(1);
         if !self.policy.allows(number) {
             return None;
         }
-        self.attempts = number;
+        self.in_a_row = number;
+        self.attempts = self.attempts.saturating_add(1);
         Some(Attempt {
             number,
-            delay: self.policy.delay(number, &mut self.rng),
+            delay: self.policy.delay(self.attempts, &mut self.rng),
         })
     }
 
     /// How many attempts were made since the last stable link.
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// How many attempts were made since the last link that carried an acknowledgement.
+    pub fn attempts_in_a_row(&self) -> u32 {
+        self.in_a_row
     }
 
     /// How many attempts the policy allows; `None` for no limit.
@@ -97,7 +109,7 @@ impl Reconnector {
 
     /// Starts the count anew, because somebody knows that the network is back.
     pub fn reset(&mut self) {
-        self.attempts = 0;
+        (self.attempts, self.in_a_row) = (0, 0);
     }
 
     /// Notices that the link has become stable.

@@ -27,8 +27,8 @@ pub struct ConnectionConfig {
     /// that closed the link it is the base of the backoff instead: such a peer has often ended, and
     /// everybody it talked to knows at once. Default 250 ms.
     pub reconnect_spread: Duration,
-    /// A link that was up for this long and carried an acknowledgement resets the count of
-    /// attempts. Default 10 s.
+    /// After a link that was up for this long and carried an acknowledgement the delays between
+    /// attempts begin anew. Default 10 s.
     pub stable_after: Duration,
     /// How long the first connection may take, all attempts together. Default 30 s.
     pub connection_timeout: Duration,

@@ -13,13 +13,23 @@ function measured() {
   return liveness;
 }
 
-test('an idle link is pinged and becomes suspect when the ping is not answered', () => {
+/** What is due until then, woken when it wants to be. */
+function told(liveness, end) {
+  const all = [];
+  while (liveness.deadline !== null && liveness.deadline <= end) {
+    const at = liveness.deadline;
+    const due = liveness.handleTimeout(at);
+    if (due === 'ping') liveness.startPing(at);
+    all.push(`${at} ${due}`);
+  }
+  return all;
+}
+
+test('an idle link is pinged and becomes suspect when no ping is answered', () => {
   const liveness = measured();
   assert.equal(liveness.handleTimeout(5_019), null);
-  assert.equal(liveness.handleTimeout(5_020), 'ping');
-  liveness.startPing(5_020);
-  assert.equal(liveness.handleTimeout(5_519), null);
-  assert.equal(liveness.handleTimeout(5_520), 'suspect');
+  const due = ['5020 ping', '5145 ping', '5270 ping', '5395 ping', '5520 suspect'];
+  assert.deepEqual(told(liveness, 60_000), due);
   assert.equal(liveness.deadline, null);
   assert.equal(liveness.onHeard(false, 9_000), true);
   assert.equal(liveness.state, 'expecting', 'the ping is still to be answered');
@@ -28,13 +38,16 @@ test('an idle link is pinged and becomes suspect when the ping is not answered',
 test('what must be answered is waited for, and a slow path is given several round trips', () => {
   const fast = measured();
   fast.onExpecting(100);
-  assert.equal(fast.deadline, 600);
+  assert.deepEqual(told(fast, 60_000).at(-1), '600 suspect');
   const slow = new Liveness(0);
   const id = slow.startPing(0);
-  assert.equal(slow.deadline, 2_000);
+  assert.equal(slow.deadline, 2_000 / 4);
   slow.onPong(id, 400);
   slow.onHeard(true, 400);
-  assert.equal(slow.deadline, 400 + 4 * 600);
+  assert.equal(slow.deadline, 400 + 600);
+  assert.equal(slow.handleTimeout(2_799), 'ping');
+  assert.equal(slow.handleTimeout(2_799), null, 'woken late, it is pinged once');
+  assert.equal(slow.handleTimeout(400 + 4 * 600), 'suspect');
 });
 
 test('delays double up to the longest, and attempts end', () => {
@@ -43,7 +56,18 @@ test('delays double up to the longest, and attempts end', () => {
   assert.deepEqual(delays, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, undefined]);
 });
 
-test('only a link that was up for long enough and of use resets the count', () => {
+test('links that come and go are not given up', () => {
+  const backoff = new Backoff({ jitter: 0, attemptsMax: 3 });
+  for (let link = 0; link < 9; link += 1) {
+    assert.equal(backoff.next().number, 1);
+    backoff.onLinkUp(0);
+    backoff.onAck();
+    backoff.onLinkLost(1);
+  }
+  assert.equal(backoff.next().delayMs, 30_000);
+});
+
+test('only a link that was up for long enough and of use resets the delay', () => {
   const backoff = new Backoff({});
   const cycle = (upMs, isAcked) => {
     backoff.next();

@@ -29,8 +29,78 @@ fn unmeasured() -> Liveness {
 fn a_path_that_was_not_measured_yet_is_given_more_time() {
     let mut l = unmeasured();
     l.start_ping(at(0));
-    assert_eq!(l.handle_timeout(at(1999)), None);
+    assert_eq!(
+        told_until(&mut l, 1999),
+        ["500 ms: ping 1", "1000 ms: ping 2", "1500 ms: ping 3"]
+    );
     assert_eq!(l.handle_timeout(at(2000)), Some(LivenessTimeout::Suspect));
+}
+
+/// What the watch asks for, woken when it wants to be.
+fn told_until(l: &mut Liveness, end_ms: u64) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(deadline) = l
+        .poll_timeout()
+        .filter(|deadline| deadline.at <= at(end_ms))
+    {
+        let ms = deadline.at.saturating_since(at(0)).as_millis();
+        told.push(match l.handle_timeout(deadline.at) {
+            Some(LivenessTimeout::SendPing(id)) => format!("{ms} ms: ping {id}"),
+            Some(LivenessTimeout::Suspect) => format!("{ms} ms: suspect"),
+            None => format!("{ms} ms: woken for nothing"),
+        });
+    }
+    told
+}
+
+#[test]
+fn a_peer_that_owes_an_answer_is_pinged_before_it_is_suspect() {
+    let mut l = liveness();
+    l.on_expecting(at(100));
+    let expected = [
+        "225 ms: ping 0",
+        "350 ms: ping 1",
+        "475 ms: ping 2",
+        "600 ms: suspect",
+    ];
+    assert_eq!(told_until(&mut l, 10_000), expected);
+}
+
+#[test]
+fn a_datagram_below_the_messages_keeps_the_link_from_being_suspect() {
+    let mut l = liveness();
+    l.on_expecting(at(100));
+    assert_eq!(told_until(&mut l, 300), ["225 ms: ping 0"]);
+    l.on_datagram(at(300));
+    let expected = [
+        "425 ms: ping 1",
+        "550 ms: ping 2",
+        "675 ms: ping 3",
+        "800 ms: suspect",
+    ];
+    assert_eq!(told_until(&mut l, 10_000), expected);
+}
+
+#[test]
+fn datagrams_without_an_answer_do_so_for_a_while() {
+    let mut l = liveness();
+    l.on_expecting(at(100));
+    for ms in (200..).step_by(100).take_while(|ms| *ms < 5100) {
+        l.on_datagram(at(ms));
+        assert_eq!(told_until(&mut l, ms), Vec::<String>::new());
+    }
+    assert_eq!(told_until(&mut l, 10_000), ["5100 ms: suspect"]);
+}
+
+#[test]
+fn whoever_wakes_it_late_gets_one_ping() {
+    let mut l = liveness();
+    l.on_expecting(at(0));
+    assert_eq!(
+        l.handle_timeout(at(499)),
+        Some(LivenessTimeout::SendPing(0))
+    );
+    assert_eq!(l.handle_timeout(at(499)), None);
 }
 
 #[test]
@@ -54,7 +124,7 @@ fn an_idle_link_is_pinged_and_stays_healthy_when_it_answers() {
 fn an_unanswered_ping_makes_the_link_suspect_once() {
     let mut l = liveness();
     l.handle_timeout(at(5000));
-    assert_eq!(l.handle_timeout(at(5499)), None);
+    assert_eq!(told_until(&mut l, 5499).len(), 3);
     assert_eq!(l.handle_timeout(at(5500)), Some(LivenessTimeout::Suspect));
     assert_eq!((l.handle_timeout(at(9000)), l.poll_timeout()), (None, None));
     assert!(l.on_heard(false, at(9001)), "heals");
@@ -62,7 +132,7 @@ fn an_unanswered_ping_makes_the_link_suspect_once() {
 }
 
 #[test]
-fn unacknowledged_data_makes_the_link_suspect_without_a_ping() {
+fn the_answer_that_was_owed_first_counts() {
     let mut l = liveness();
     l.on_expecting(at(100));
     l.on_expecting(at(400));
@@ -74,7 +144,7 @@ fn a_peer_that_keeps_answering_is_given_time_for_the_rest() {
     let mut l = liveness();
     l.on_expecting(at(0));
     l.on_heard(true, at(400));
-    assert_eq!(l.handle_timeout(at(500)), None);
+    assert_eq!(l.handle_timeout(at(524)), None);
     assert_eq!(l.handle_timeout(at(900)), Some(LivenessTimeout::Suspect));
 }
 
@@ -86,10 +156,13 @@ fn a_slow_path_is_given_several_round_trips() {
     l.on_heard(false, at(5400));
     l.on_expecting(at(6000));
     // 4 × (400 ms + 200 ms of variation)
-    assert_eq!(
-        l.poll_timeout(),
-        Some(Deadline::new(at(8400), DeadlineReason::Silence))
-    );
+    let expected = [
+        "6600 ms: ping 1",
+        "7200 ms: ping 2",
+        "7800 ms: ping 3",
+        "8400 ms: suspect",
+    ];
+    assert_eq!(told_until(&mut l, 10_000), expected);
 }
 
 #[test]
@@ -104,9 +177,7 @@ fn what_needs_no_answer_is_followed_by_a_ping_after_a_silence() {
 fn an_answer_that_an_outage_delayed_measures_nothing() {
     let mut l = liveness();
     let before = l.round_trip_time();
-    l.handle_timeout(at(5000));
-    let suspect_at = l.poll_timeout().unwrap().at;
-    assert_eq!(l.handle_timeout(suspect_at), Some(LivenessTimeout::Suspect));
+    assert_eq!(told_until(&mut l, 5500).last().unwrap(), "5500 ms: suspect");
     l.on_pong(0, at(60_000));
     assert!(l.on_heard(false, at(60_000)), "heals");
     assert_eq!(l.round_trip_time(), before);
@@ -124,6 +195,7 @@ fn a_pong_that_nobody_asked_for_measures_nothing() {
 enum Fact {
     Heard { owes_more: bool },
     Expecting,
+    Datagram,
     StartPing,
     SentUnanswered { ms: u64 },
     Pong(u32),
@@ -136,6 +208,7 @@ impl Fact {
         match self {
             Self::Heard { .. } => "on_heard",
             Self::Expecting => "on_expecting",
+            Self::Datagram => "on_datagram",
             Self::StartPing => "start_ping",
             Self::SentUnanswered { .. } => "on_sent_unanswered",
             Self::Pong(_) => "on_pong",
@@ -152,6 +225,7 @@ impl Fact {
                 return l.on_heard(owes_more, at(100)).then(|| "healed".into());
             }
             Self::Expecting => l.on_expecting(at(100)),
+            Self::Datagram => l.on_datagram(at(100)),
             Self::StartPing => return Some(ping(l.start_ping(at(100)))),
             Self::SentUnanswered { ms } => return l.on_sent_unanswered(at(ms)).map(ping),
             Self::Pong(id) => l.on_pong(id, at(100)),
@@ -207,29 +281,33 @@ quiet
     sent what is not answered at 500 ms  expecting a pong, ping 0
     suspect                              suspect
     time-out at 5 s                      expecting a pong, ping 0
-    nothing: sent what is not answered at 499 ms, pong 0, pong 7, time-out at 499 ms, time-out at 500 ms
+    nothing: a datagram, sent what is not answered at 499 ms, pong 0, pong 7, time-out at 124 ms, time-out at 125 ms, time-out at 500 ms
 expecting
     heard                                quiet
     heard, more is owed                  is heard
+    a datagram                           has more time
     ping                                 expecting a pong, ping 0
     suspect                              suspect
+    time-out at 125 ms                   expecting a pong, ping 0
     time-out at 500 ms                   suspect, tells
     time-out at 5 s                      suspect, tells
-    nothing: sent what is answered, sent what is not answered at 499 ms, sent what is not answered at 500 ms, pong 0, pong 7, time-out at 499 ms
+    nothing: sent what is answered, sent what is not answered at 499 ms, sent what is not answered at 500 ms, pong 0, pong 7, time-out at 124 ms
 expecting a pong
     heard                                is heard
     heard, more is owed                  is heard
+    a datagram                           has more time
     ping                                 ping 1
     pong 0                               expecting, measures
     suspect                              suspect
+    time-out at 125 ms                   ping 1
     time-out at 500 ms                   suspect, tells
     time-out at 5 s                      suspect, tells
-    nothing: sent what is answered, sent what is not answered at 499 ms, sent what is not answered at 500 ms, pong 7, time-out at 499 ms
+    nothing: sent what is answered, sent what is not answered at 499 ms, sent what is not answered at 500 ms, pong 7, time-out at 124 ms
 suspect
     heard                                quiet, healed
     heard, more is owed                  expecting, healed
     ping                                 suspect with a ping, ping 1
-    nothing: sent what is answered, sent what is not answered at 499 ms, sent what is not answered at 500 ms, pong 0, pong 7, suspect, time-out at 499 ms, time-out at 500 ms, time-out at 5 s
+    nothing: sent what is answered, a datagram, sent what is not answered at 499 ms, sent what is not answered at 500 ms, pong 0, pong 7, suspect, time-out at 124 ms, time-out at 125 ms, time-out at 500 ms, time-out at 5 s
 ";
 
 #[test]
@@ -244,6 +322,7 @@ fn each_state_against_each_fact() {
         ("heard", Fact::Heard { owes_more: false }),
         ("heard, more is owed", Fact::Heard { owes_more: true }),
         ("sent what is answered", Fact::Expecting),
+        ("a datagram", Fact::Datagram),
         ("ping", Fact::StartPing),
         (
             "sent what is not answered at 499 ms",
@@ -256,7 +335,8 @@ fn each_state_against_each_fact() {
         ("pong 0", Fact::Pong(0)),
         ("pong 7", Fact::Pong(7)),
         ("suspect", Fact::Suspect),
-        ("time-out at 499 ms", Fact::Timeout { ms: 499 }),
+        ("time-out at 124 ms", Fact::Timeout { ms: 124 }),
+        ("time-out at 125 ms", Fact::Timeout { ms: 125 }),
         ("time-out at 500 ms", Fact::Timeout { ms: 500 }),
         ("time-out at 5 s", Fact::Timeout { ms: 5000 }),
     ];
@@ -280,6 +360,12 @@ fn each_state_against_each_fact() {
         }
         if effects.is_empty() && l.heard_at == at(100) {
             effects.push("is heard".into());
+        }
+        if let State::Expecting { since, .. } = l.state
+            && since == at(100)
+            && effects.is_empty()
+        {
+            effects.push("has more time".into());
         }
         Some(effects.join(", "))
     });

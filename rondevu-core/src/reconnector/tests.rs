@@ -29,13 +29,29 @@ fn attempts_are_counted_up_to_the_maximum() {
 }
 
 #[test]
-fn a_link_that_comes_and_goes_does_not_reset_the_count() {
+fn a_link_that_comes_and_goes_is_not_given_up_and_does_not_reset_the_delay() {
     let mut r = reconnector();
-    r.next_attempt();
-    r.on_link_up(at(0));
-    r.on_ack();
-    r.on_link_lost(at(9));
-    assert_eq!(r.next_attempt().map(|a| a.number), Some(2));
+    for n in 1..=100 {
+        let attempt = r.next_attempt().unwrap();
+        assert_eq!((attempt.number, r.attempts()), (1, n));
+        let nominal = r.policy.nominal_delay(n);
+        assert!((nominal / 2..nominal * 2).contains(&attempt.delay));
+        r.on_link_up(at(0));
+        r.on_ack();
+        assert_eq!(r.attempts_in_a_row(), 0);
+        r.on_link_lost(at(9));
+    }
+}
+
+#[test]
+fn links_without_an_acknowledgement_are_given_up() {
+    let mut r = reconnector();
+    for n in 1..=10 {
+        assert_eq!(r.next_attempt().map(|a| a.number), Some(n));
+        r.on_link_up(at(0));
+        r.on_link_lost(at(60));
+    }
+    assert_eq!(r.next_attempt(), None);
 }
 
 #[test]
@@ -118,7 +134,7 @@ down
     reset              0 attempts
     nothing: ack, link lost at 5 s, link lost at 10 s, time-out at 5 s, time-out at 10 s
 up
-    ack                acked
+    ack                acked, 0 in a row
     link lost at 5 s   down
     link lost at 10 s  down
     next attempt       attempt 3
@@ -126,12 +142,13 @@ up
     nothing: link up, time-out at 5 s, time-out at 10 s
 acked
     link up            up
+    ack                0 in a row
     link lost at 5 s   down
     link lost at 10 s  down, 0 attempts
     next attempt       attempt 3
     reset              0 attempts
     time-out at 10 s   stable, 0 attempts
-    nothing: ack, time-out at 5 s
+    nothing: time-out at 5 s
 stable
     link up            up
     link lost at 5 s   down
@@ -168,7 +185,7 @@ fn each_state_against_each_fact() {
 
     let written = state_table::write(&states, &facts, |link, fact| {
         let mut r = reconnector();
-        (r.link, r.attempts) = (link, 2);
+        (r.link, r.attempts, r.in_a_row) = (link, 2, 2);
         let attempt = fact.happen(&mut r, 0).flatten();
         let mut effects: Vec<String> = Vec::new();
         if name_of(r.link) != name_of(link) {
@@ -177,6 +194,7 @@ fn each_state_against_each_fact() {
         match attempt {
             Some(number) => effects.push(format!("attempt {number}")),
             None if r.attempts != 2 => effects.push(format!("{} attempts", r.attempts)),
+            None if r.in_a_row != 2 => effects.push(format!("{} in a row", r.in_a_row)),
             None => {}
         }
         Some(effects.join(", "))
@@ -185,15 +203,15 @@ fn each_state_against_each_fact() {
 }
 
 /// What a plain list of everything that happened says: how many attempts were made since the last
-/// stable link.
+/// stable link, and since the last link that carried an acknowledgement.
 #[derive(Debug, Default)]
 struct Model {
     history: Vec<(u64, Fact)>,
 }
 
 impl Model {
-    fn attempts(&self, attempts_max: u32) -> u32 {
-        let mut attempts = 0;
+    fn attempts(&self, attempts_max: u32) -> (u32, u32) {
+        let (mut attempts, mut in_a_row) = (0, 0);
         // Since when the link is up, and whether it carried an acknowledgement.
         let mut up: Option<(u64, bool)> = None;
         for (secs, fact) in &self.history {
@@ -202,9 +220,15 @@ impl Model {
             };
             match fact {
                 Fact::LinkUp => up = Some((*secs, false)),
-                Fact::Ack => up = up.map(|(since, _)| (since, true)),
-                Fact::NextAttempt => attempts = (attempts + 1).min(attempts_max),
-                Fact::Reset => attempts = 0,
+                Fact::Ack if up.is_some() => {
+                    (up, in_a_row) = (up.map(|(since, _)| (since, true)), 0);
+                }
+                Fact::Ack => {}
+                Fact::NextAttempt if in_a_row < attempts_max => {
+                    (attempts, in_a_row) = (attempts + 1, in_a_row + 1);
+                }
+                Fact::NextAttempt => {}
+                Fact::Reset => (attempts, in_a_row) = (0, 0),
                 Fact::Timeout { .. } | Fact::LinkLost { .. } => {
                     if is_stable(up) {
                         // It is counted once.
@@ -216,7 +240,7 @@ impl Model {
                 }
             }
         }
-        attempts
+        (attempts, in_a_row)
     }
 }
 
@@ -246,12 +270,13 @@ proptest! {
         let mut now = 0;
         for (pause, fact) in steps {
             now += pause;
-            let may_go_on = model.attempts(attempts_max) < attempts_max;
+            let may_go_on = model.attempts(attempts_max).1 < attempts_max;
             model.history.push((now, fact));
             let attempt = fact.happen(&mut r, now);
-            prop_assert_eq!(r.attempts(), model.attempts(attempts_max));
+            let counted = (r.attempts(), r.attempts_in_a_row());
+            prop_assert_eq!(counted, model.attempts(attempts_max));
             if let Some(attempt) = attempt {
-                prop_assert_eq!(attempt, may_go_on.then(|| r.attempts()));
+                prop_assert_eq!(attempt, may_go_on.then(|| r.attempts_in_a_row()));
             }
         }
     }

@@ -158,7 +158,8 @@ impl ConnectionMachine {
         }
     }
 
-    /// A datagram of the live link came in, below the session's messages.
+    /// A datagram of the live link came in, below the session's messages: the path lives, which
+    /// keeps a link from becoming suspect for a lost message alone.
     ///
     /// After an outage SCTP takes seconds to try again, while connectivity checks come through at
     /// once: the first one that does while the link is suspect starts an attempt that would
@@ -168,6 +169,7 @@ impl ConnectionMachine {
         let Some(session) = live.and_then(|live| live.session_mut()) else {
             return;
         };
+        session.liveness.on_datagram(now);
         if session.liveness.is_suspect() && !session.hastened && self.attempt.is_none() {
             session.hastened = true;
             self.retry_now(now);
@@ -250,7 +252,7 @@ impl ConnectionMachine {
         let first = self.reconnector.attempts() == 0 && !self.was_never_connected();
         let Some(next) = self.reconnector.next_attempt() else {
             let failure = ConnectionFailure::AttemptsExhausted {
-                attempts: self.reconnector.attempts(),
+                attempts: self.reconnector.attempts_in_a_row(),
                 last: self.last_failure.clone(),
             };
             return self.transition_to_failed(failure);

@@ -78,10 +78,10 @@ impl<F: Fabric> World<F> {
             .values()
             .filter_map(|conn| conn.machine.round_trip_time());
         let patience = patience.max().unwrap_or_default() * 8 + millis(1000);
-        let liveness = most(
-            setup.dialer.liveness.heartbeat,
-            setup.acceptor.liveness.heartbeat,
-        ) + patience;
+        let (dialer, acceptor) = (&setup.dialer.liveness, &setup.acceptor.liveness);
+        let liveness = most(dialer.heartbeat, acceptor.heartbeat)
+            + most(dialer.unanswered_max, acceptor.unanswered_max)
+            + patience;
         let attempts = setup.dialer.attempt_timeout + backoff * 3 + set_up + round_trip * 12;
         let service = setup.service.backoff.max.mul_f64(1.2) * 2 + millis(1000);
         let closing = most(setup.dialer.close_timeout, setup.acceptor.close_timeout);

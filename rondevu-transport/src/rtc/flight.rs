@@ -1,4 +1,4 @@
-//! Repeats what was sent last while a link is being established and the peer keeps silent.
+//! Repeats what was sent last while a link is new and the peer keeps silent.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use crate::Datagram;
 /// the first message of SCTP, and cannot be told otherwise: one lost datagram makes of 0.4 s to
 /// connect 3.5. The path's round trip is known by then, so what is not answered within a few of
 /// them is sent again, the same bytes. The peer takes what it has missed and discards the rest.
+///
+/// The first words on the first stream are cared for in the same way: a greeting that is lost alone
+/// would wait for the engine for as long.
 #[derive(Debug)]
 pub(crate) struct Flight {
     datagrams: Vec<Datagram>,
@@ -29,8 +32,8 @@ type RecordNumber = [u8; 8];
 enum Stage {
     /// The link is being established.
     Establishing,
-    /// It is, on this side; the last words may still have to be repeated.
-    Landing,
+    /// It is, on this side, and so many datagrams were received since.
+    Landing { heard: u32 },
     /// The engine does it better from here.
     Over,
 }
@@ -54,9 +57,14 @@ impl Flight {
 
     /// A DTLS datagram was sent.
     pub(crate) fn on_sent(&mut self, datagram: &Datagram, now: Instant) {
-        if self.stage == Stage::Establishing && self.datagrams.len() < DATAGRAMS_MAX {
+        let wait = match self.stage {
+            Stage::Establishing => self.wait,
+            Stage::Landing { .. } => self.wait.max(LANDING_WAIT_MIN),
+            Stage::Over => return,
+        };
+        if self.datagrams.len() < DATAGRAMS_MAX {
             self.datagrams.push(datagram.clone());
-            self.resend_at.get_or_insert(now + self.wait);
+            self.resend_at.get_or_insert(now + wait);
         }
     }
 
@@ -69,9 +77,12 @@ impl Flight {
         self.datagrams.clear();
         self.resend_at = None;
         self.resends = 0;
-        if self.stage == Stage::Landing {
-            self.stage = Stage::Over;
-            self.heard = Vec::new();
+        if let Stage::Landing { heard } = &mut self.stage {
+            *heard += 1;
+            if *heard == LANDING_HEARD {
+                self.stage = Stage::Over;
+                self.heard = Vec::new();
+            }
         }
     }
 
@@ -89,7 +100,7 @@ impl Flight {
     /// The first stream is open on this side.
     pub(crate) fn on_opened(&mut self) {
         if self.stage == Stage::Establishing {
-            self.stage = Stage::Landing;
+            self.stage = Stage::Landing { heard: 0 };
         }
     }
 
@@ -113,6 +124,10 @@ impl Flight {
 const ROUND_TRIPS: u32 = 3;
 /// Longer than a slow machine takes for the cryptography of one message.
 const WAIT_MIN: Duration = Duration::from_millis(100);
+/// Longer than SCTP waits with an acknowledgement, which is 200 ms (RFC 9260, section 16).
+const LANDING_WAIT_MIN: Duration = Duration::from_millis(250);
+/// A greeting, what opens the channels of a session, and what was waiting.
+const LANDING_HEARD: u32 = 8;
 /// Each time the wait doubles, so four times of it at 100 ms are 1.5 s: then the engine is on.
 const RESENDS_MAX: u32 = 4;
 /// A flight of a handshake with a certificate has three or four.
@@ -170,9 +185,27 @@ mod tests {
         flight.on_sent(&datagram(3), at(20));
         // The peer repeats itself: it has not heard the second.
         flight.on_received(&record(1));
-        assert_eq!(flight.take_due(at(110)), [datagram(2)]);
+        assert_eq!(flight.take_due(at(110)), [datagram(2), datagram(3)]);
         flight.on_received(&record(2));
-        flight.on_sent(&datagram(4), at(200));
         assert_eq!(flight.poll_timeout(), None);
+    }
+
+    #[test]
+    fn first_words_are_repeated_until_some_were_answered() {
+        let mut flight = Flight::new();
+        flight.on_opened();
+        flight.on_sent(&datagram(1), at(0));
+        assert_eq!(flight.take_due(at(249)), []);
+        assert_eq!(flight.take_due(at(250)), [datagram(1)]);
+        for number in 1..=8 {
+            assert!(flight.poll_timeout().is_some());
+            flight.on_received(&record(number));
+            flight.on_sent(&datagram(number), at(300));
+        }
+        assert_eq!(
+            flight.poll_timeout(),
+            None,
+            "the engine does it better from here"
+        );
     }
 }
