@@ -29,7 +29,7 @@ impl Subject {
 
 impl Machine for Subject {
     fn step(&mut self, script: &mut Script<'_>) {
-        match script.pick(8) {
+        match script.pick(9) {
             0 => {
                 let suspect = self.liveness.is_suspect();
                 let healed = self.liveness.on_heard(script.flag(), self.now);
@@ -45,7 +45,8 @@ impl Machine for Subject {
             5 => self
                 .liveness
                 .on_pong(self.pings.last().copied().unwrap_or(0), self.now),
-            6 if script.pick(10) == 0 => self.liveness.suspect(),
+            6 => self.liveness.on_datagram(self.now),
+            7 if script.pick(10) == 0 => self.liveness.suspect(),
             _ => self.now += script.duration(),
         }
     }
