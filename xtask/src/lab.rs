@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
-use crate::workspace::built;
+use crate::workspace::build_programs;
 
 mod changes;
 mod matrix;
@@ -15,27 +15,43 @@ mod network;
 mod peers;
 mod servers;
 
+/// What of the lab is run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// The stories whose name contains this; without it all of them, and before them the pairs of NATs.
+    pub(crate) only: Option<String>,
+    /// How often each story is run.
+    pub(crate) times: usize,
+}
+
+/// All of it once.
+pub(crate) fn run() -> Result<Outcome> {
+    run_chosen(&Choice {
+        only: None,
+        times: 1,
+    })
+}
+
 /// Builds the program, then runs the lab where no packet leaves the machine.
 ///
 /// All networks, processes and mounts belong to namespaces that end with the command, whatever
 /// happens: there is nothing to clean up.
-pub(crate) fn run() -> Result<Outcome> {
+pub(crate) fn run_chosen(choice: &Choice) -> Result<Outcome> {
     if let Some(obstacle) = obstacle() {
         return Ok(Outcome::Skipped(obstacle));
     }
-    Invocation::cargo("build --package rondevu --features cli --bin rondevu").run()?;
+    build_programs()?;
     let program = std::env::current_exe().context("cannot find this program")?;
-    let weaknesses = built(WEAKNESSES)?;
-    std::fs::write(&weaknesses, "")?;
     isolated()
         .args([&program])
         .args(["lab", "--inside"])
-        .run_within(LIMIT)?;
-    Ok(outcome(std::fs::read_to_string(&weaknesses)?))
+        .args(choice.words())
+        .run_within(LIMIT * u32::try_from(choice.times)?)?;
+    Ok(Outcome::Done)
 }
 
 /// Runs the lab in the namespaces that [`run`] has made.
-pub(crate) fn run_inside() -> Result<Outcome> {
+pub(crate) fn run_inside(choice: &Choice) -> Result<Outcome> {
     // A place for the names of networks that nobody else sees.
     Invocation::new("mount")
         .args(["-t", "tmpfs", "lab", "/run"])
@@ -44,18 +60,24 @@ pub(crate) fn run_inside() -> Result<Outcome> {
     std::fs::create_dir(&folder)?;
     let internet = network::Internet::build()?;
     let servers = servers::Servers::start(&folder)?;
-    matrix::run(&internet, &servers)?;
-    let weak = changes::run(&internet, &servers)?.join(", ");
-    // The process outside learns no more than the exit code.
-    std::fs::write(built(WEAKNESSES)?, &weak)?;
-    Ok(outcome(weak))
+    if choice.only.is_none() {
+        matrix::run(&internet, &servers)?;
+    }
+    changes::run(&internet, &servers, choice)?;
+    Ok(Outcome::Done)
 }
 
-/// What did not end well, and need not yet, is never called checked.
-fn outcome(weak: String) -> Outcome {
-    match weak.is_empty() {
-        true => Outcome::Done,
-        false => Outcome::DoneExcept(format!("{weak} did not end well: a known weakness")),
+impl Choice {
+    /// The same choice on a command line.
+    fn words(&self) -> Vec<String> {
+        let only = self.only.iter().map(|part| format!("--only={part}"));
+        only.chain([format!("--times={}", self.times)]).collect()
+    }
+
+    fn stories<'a, S>(&self, all: &'a [(&'static str, S)]) -> Vec<&'a (&'static str, S)> {
+        let is_chosen = |name: &str| self.only.as_ref().is_none_or(|part| name.contains(part));
+        let chosen: Vec<_> = all.iter().filter(|(name, _)| is_chosen(name)).collect();
+        chosen.repeat(self.times)
     }
 }
 
@@ -108,7 +130,5 @@ const PROGRAMS: [(&str, &[&str], &str); 6] = [
     ("turnserver", &["--version"], "coturn"),
     ("openssl", &["version"], "openssl"),
 ];
-/// Where the lab leaves the names of the stories that showed a known weakness, in the target folder.
-const WEAKNESSES: &str = "lab-weaknesses.txt";
 /// It takes a minute on an idle machine.
 const LIMIT: Duration = Duration::from_secs(600);

@@ -92,6 +92,12 @@ enum Task {
     /// Connect peers behind each kind of NAT with the help of a real TURN server, in networks of their own,
     /// then change these networks.
     Lab {
+        /// Only the stories whose name contains this; leaves out the pairs of NATs.
+        #[arg(long)]
+        only: Option<String>,
+        /// How often each story is run.
+        #[arg(long, default_value_t = 1)]
+        times: usize,
         /// The networks are made already; not for people.
         #[arg(long, hide = true)]
         inside: bool,
@@ -170,8 +176,17 @@ fn run(task: Task) -> Result<Outcome> {
         Task::Demo => demo::run(),
         Task::Openapi => openapi::run(),
         Task::Browser => browser::run(),
-        Task::Lab { inside: false } => lab::run(),
-        Task::Lab { inside: true } => lab::run_inside(),
+        Task::Lab {
+            only,
+            times,
+            inside,
+        } => {
+            let choice = lab::Choice { only, times };
+            match inside {
+                false => lab::run_chosen(&choice),
+                true => lab::run_inside(&choice),
+            }
+        }
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
     }
