@@ -6,14 +6,14 @@ use anyhow::Result;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
-use crate::workspace::built;
+use crate::workspace::{build_programs, built};
 
 /// Runs all that this machine can run; what is missing is named.
 ///
 /// The browser and the program run in a network and a process table of their own, which end with the
 /// command: no packet leaves the machine and no process stays, whatever happens.
 pub(crate) fn run() -> Result<Outcome> {
-    Invocation::cargo("build --package rondevu --features server --example browser_peer").run()?;
+    build_programs()?;
     let mut missing = Vec::new();
     if Invocation::new("node").args(["--version"]).succeeds() {
         Invocation::new("node")

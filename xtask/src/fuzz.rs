@@ -12,7 +12,7 @@ use crate::process::Invocation;
 pub(crate) struct Effort(pub(crate) Duration);
 
 /// The targets of `rondevu_laws::TARGETS`.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "control_frames",
     "channel_frames",
     "inbox",
@@ -22,6 +22,7 @@ const TARGETS: [&str; 11] = [
     "reception",
     "service",
     "liveness",
+    "dcep",
     "transport_parsers",
     "signaling_parsers",
 ];
@@ -66,4 +67,19 @@ fn run_target(target: &str, Effort(time): Effort) -> Result<()> {
         ])
         .args([format!("-max_total_time={}", time.as_secs())])
         .run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_law_has_its_target() {
+        let laws = include_str!("../laws/src/lib.rs").split("name: \"").skip(1);
+        let mut laws: Vec<_> = laws.filter_map(|rest| rest.split('"').next()).collect();
+        let mut targets = TARGETS;
+        laws.sort_unstable();
+        targets.sort_unstable();
+        assert_eq!(laws, targets);
+    }
 }

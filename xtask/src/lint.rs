@@ -1,45 +1,29 @@
-//! `cargo xtask lint`: formatting, and clippy with every set of features that users can choose.
+//! `cargo xtask lint`: formatting, and clippy for everything, with the default features and with all.
+//!
+//! `cargo xtask features` runs clippy for the other sets.
 
 use anyhow::Result;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
-use crate::workspace::{Member, Workspace};
 
 /// Checks the formatting, then runs clippy; any warning is an error.
 pub(crate) fn run() -> Result<Outcome> {
     Invocation::cargo("fmt --all --check").run()?;
-    for line in clippy_lines(&Workspace::load()?) {
-        clippy(&line).run()?;
-    }
+    clippy("--workspace --all-targets").run()?;
+    clippy("--workspace --all-targets --all-features").run()?;
     lint_without_std()
 }
 
-/// The whole workspace is checked with its tests. The features one by one are checked without: there the
-/// dev-dependencies would switch on what the library itself forgot to ask for.
-fn clippy_lines(workspace: &Workspace) -> Vec<String> {
-    let mut lines = vec![
-        "--workspace --all-targets".to_owned(),
-        "--workspace --all-targets --all-features".to_owned(),
-    ];
-    lines.extend(workspace.libraries().flat_map(lines_for_library));
-    lines
-}
-
-fn lines_for_library(library: &Member) -> impl Iterator<Item = String> {
-    let bare = format!("--package {} --no-default-features", library.name);
-    let single = library.features.iter().map({
-        let bare = bare.clone();
-        move |feature| format!("{bare} --features {feature}")
-    });
-    std::iter::once(bare).chain(single)
-}
-
-fn clippy(line: &str) -> Invocation {
+/// Runs clippy with the words of `line`; any warning is an error.
+pub(crate) fn clippy(line: &str) -> Invocation {
     Invocation::cargo("clippy")
         .args(line.split_whitespace())
-        .args(["--", "-D", "warnings"])
+        .args(DENIED)
 }
+
+/// Warnings are errors.
+pub(crate) const DENIED: [&str; 3] = ["--", "-D", "warnings"];
 
 /// On a target that has a standard library, one that slips into the crate goes unnoticed.
 fn lint_without_std() -> Result<Outcome> {
@@ -79,33 +63,6 @@ const EXAMPLE_TARGET: &str = "thumbv7em-none-eabihf";
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn library(features: &[&str]) -> Member {
-        Member {
-            name: "rondevu-signaling".to_owned(),
-            manifest: "rondevu-signaling/Cargo.toml".to_owned(),
-            features: features.iter().map(|&feature| feature.to_owned()).collect(),
-            is_published: true,
-            dependencies: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn every_feature_is_checked_alone() {
-        let workspace = Workspace {
-            members: vec![library(&["http", "server"])],
-        };
-        assert_eq!(
-            clippy_lines(&workspace),
-            [
-                "--workspace --all-targets",
-                "--workspace --all-targets --all-features",
-                "--package rondevu-signaling --no-default-features",
-                "--package rondevu-signaling --no-default-features --features http",
-                "--package rondevu-signaling --no-default-features --features server",
-            ]
-        );
-    }
 
     #[test]
     fn a_target_without_std_is_recognised() {

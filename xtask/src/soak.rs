@@ -4,10 +4,12 @@ use anyhow::Result;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
+use crate::workspace::{build_programs, built};
 
 /// Runs it for so many minutes; fails when memory, tasks or open files are not flat.
 pub(crate) fn run(minutes: f64) -> Result<Outcome> {
-    Invocation::cargo("run --package rondevu --all-features --example soak --")
+    build_programs()?;
+    Invocation::new(&built("debug/examples/soak")?)
         .args([minutes.to_string()])
         .run()?;
     Ok(Outcome::Done)

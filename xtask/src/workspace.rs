@@ -83,6 +83,12 @@ pub(crate) fn built(file: &str) -> Result<String> {
     Ok(format!("{}/{file}", text(&metadata, "target_directory")?))
 }
 
+/// Builds each program and example as the tests are built: any other choice of packages and features
+/// would build the engines once more, which takes minutes. The task runner is running and stays as it is.
+pub(crate) fn build_programs() -> Result<()> {
+    Invocation::cargo("build --workspace --exclude xtask --all-features --bins --examples").run()
+}
+
 fn read_metadata() -> Result<String> {
     Invocation::cargo("metadata --format-version 1 --no-deps").read()
 }
