@@ -33,7 +33,8 @@ async fn messages_come_back(service: Engine, dialer: Engine) {
     let channel = connection
         .create_channel("echo", &ChannelConfig::default())
         .unwrap();
-    let message = |n: usize| vec![n as u8; 1 + n * 997];
+    // Up to three fragments each.
+    let message = |n: usize| vec![n as u8; 1 + n * 97];
     let sender = channel.clone();
     let sending = tokio::spawn(async move {
         for n in 0..500 {

@@ -55,7 +55,7 @@ enum Task {
     },
     /// Check the rules that no compiler knows: who may depend on whom, no clocks in the machines, file names.
     Tidy,
-    /// Check the formatting, then run clippy with every feature set, warnings being errors.
+    /// Check the formatting, then run clippy with the default features and with all, warnings being errors.
     Lint,
     /// Build the documentation of all crates, warnings being errors.
     Doc,
@@ -110,7 +110,7 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
-    /// Check every set of features of every crate with cargo-hack.
+    /// Run clippy with every set of features of every crate, by cargo-hack.
     Features,
     /// Package each crate, and build each package alone.
     Package,

@@ -5,9 +5,6 @@ use serde_json::Value;
 
 use crate::process::Invocation;
 
-/// The task runner's own package: it publishes nothing and is no library.
-const TASK_RUNNER: &str = "xtask";
-
 /// All members, in cargo's order.
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -66,13 +63,6 @@ impl Workspace {
     /// The members that are meant for a registry.
     pub(crate) fn published(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.is_published)
-    }
-
-    /// The members that other people's code may depend on.
-    pub(crate) fn libraries(&self) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .filter(|member| member.name != TASK_RUNNER)
     }
 }
 
@@ -175,21 +165,5 @@ mod tests {
                 DependencyKind::Build
             ]
         );
-    }
-
-    #[test]
-    fn the_task_runner_is_no_library() {
-        let member = |name: &str| Member {
-            name: name.to_owned(),
-            manifest: String::new(),
-            features: Vec::new(),
-            is_published: true,
-            dependencies: Vec::new(),
-        };
-        let workspace = Workspace {
-            members: vec![member("xtask"), member("rondevu")],
-        };
-        let libraries: Vec<&str> = workspace.libraries().map(|one| one.name.as_str()).collect();
-        assert_eq!(libraries, ["rondevu"]);
     }
 }
