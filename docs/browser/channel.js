@@ -212,7 +212,7 @@ export class DurableChannel extends EventTarget {
       add({ type: 'finAck' });
     }
     if (this.#inbox.ackAt !== null && this.#inbox.ackAt <= now) {
-      add({ type: 'ack', ...this.#inbox.cursor() });
+      add({ type: 'ack', ...this.#inbox.ack(now) });
     }
     for (let frame; (frame = this.#outbox.nextFrame(room - length)); ) add(frame);
     const at = this.#sending === 'finishing' ? this.#outbox.end() : null;

@@ -36,6 +36,7 @@ export class Inbox {
   #told;
   /** When an acknowledgement is due; `null` if none is, 0 for at once. */
   ackAt = null;
+  #ackedAt = -Infinity;
 
   /** Lets `window` bytes wait for the application. */
   constructor({ ordered, window, messageBytesMax }) {
@@ -128,7 +129,7 @@ export class Inbox {
     if (seq !== this.next) {
       this.#above.set(seq, cost);
       this.#aboveCost += cost;
-      this.ackAt ??= now + ACK_DELAY_MS;
+      this.ackAt ??= this.#nextAckAt(now);
       return;
     }
     const before = this.next;
@@ -141,9 +142,15 @@ export class Inbox {
     }
     // A quarter of the window keeps the sender busy while the acknowledgement travels.
     const quarter = this.#received - this.#told.received >= this.#window / 4;
-    this.ackAt = quarter ? 0 : (this.ackAt ?? now + ACK_DELAY_MS);
+    this.ackAt = quarter ? 0 : (this.ackAt ?? this.#nextAckAt(now));
     this.#runs.checkBelow(before, this.next);
     this.#checkEnd();
+  }
+
+  /** At once if none was sent lately: whoever waits for a lone message waits for a round trip. */
+  #nextAckAt(now) {
+    const at = this.#ackedAt + ACK_DELAY_MS;
+    return now < at ? at : 0;
   }
 
   #checkEnd() {
@@ -165,6 +172,12 @@ export class Inbox {
 
   #credit() {
     return Math.max(0, this.#window - this.#readyCost);
+  }
+
+  /** The acknowledgement that is sent now, `{ next, credit }`. */
+  ack(now) {
+    this.#ackedAt = now;
+    return this.cursor();
   }
 
   /** What was received, `{ next, credit }`. Counts as an acknowledgement. */

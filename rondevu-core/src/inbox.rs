@@ -256,7 +256,11 @@ impl Inbox {
 
     /// The acknowledgement that is due, as `(next, credit)`.
     pub fn poll_ack(&mut self, now: Instant) -> Option<(Seq, u64)> {
-        self.window.is_due(now).then(|| self.cursor())
+        if !self.window.is_due(now) {
+            return None;
+        }
+        self.window.on_acked(now);
+        Some(self.cursor())
     }
 
     /// What was received, as `(next, credit)`. Counts as an acknowledgement.

@@ -16,6 +16,7 @@ pub(crate) struct ReceiveWindow {
     granted: u64,
     /// What the sender was told last.
     told: Told,
+    acked_at: Option<Instant>,
     ack: AckTimer,
 }
 
@@ -33,8 +34,9 @@ enum AckTimer {
 }
 
 impl ReceiveWindow {
-    /// Long enough to cover many small messages with one acknowledgement, short enough that a
-    /// sender with an empty queue does not take the silence for a cut.
+    /// The time between acknowledgements that nothing urges: long enough to cover many small
+    /// messages with one, short enough that a sender with an empty queue does not take the silence
+    /// for a cut.
     pub(crate) const ACK_DELAY: Duration = Duration::from_millis(25);
 
     pub(crate) fn new(size: u64) -> Self {
@@ -46,6 +48,7 @@ impl ReceiveWindow {
                 received: 0,
                 allowed: size,
             },
+            acked_at: None,
             ack: AckTimer::Idle,
         }
     }
@@ -70,10 +73,14 @@ impl ReceiveWindow {
         }
     }
 
-    /// Something arrived that is worth an acknowledgement soon.
+    /// Something arrived that is worth an acknowledgement: at once if none was sent lately, so that
+    /// whoever waits for a lone message waits for no more than a round trip.
     pub(crate) fn on_arrival(&mut self, now: Instant) {
         if self.ack == AckTimer::Idle {
-            self.ack = AckTimer::At(now + Self::ACK_DELAY);
+            let at = self.acked_at.map(|at| at + Self::ACK_DELAY);
+            self.ack = at
+                .filter(|at| now < *at)
+                .map_or(AckTimer::Now, AckTimer::At);
         }
     }
 
@@ -126,6 +133,11 @@ impl ReceiveWindow {
         };
         self.ack = AckTimer::Idle;
         credit
+    }
+
+    /// An acknowledgement is sent now.
+    pub(crate) fn on_acked(&mut self, now: Instant) {
+        self.acked_at = Some(now);
     }
 
     /// Notices that an acknowledgement has become due: from now on it waits for the link, not for

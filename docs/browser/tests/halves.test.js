@@ -154,9 +154,13 @@ test('what a correct sender never does is a violation', () => {
 test('a duplicate is dropped and acknowledged at once', () => {
   const inbox = new Inbox({ ordered: true, ...LIMITS });
   inbox.onData(fragment(0, true, true), 0);
+  assert.equal(inbox.ackAt, 0, 'so is a lone message');
+  assert.equal(inbox.ack(0).next, 1);
+  inbox.onData(fragment(1, true, true), 1);
   assert.equal(inbox.ackAt, 25);
-  inbox.onData(fragment(0, true, true), 1);
+  inbox.onData(fragment(1, true, true), 2);
   assert.equal(inbox.ackAt, 0);
+  assert.equal(inbox.pop().message, 'x');
   assert.equal(inbox.pop().message, 'x');
   assert.equal(inbox.pop(), null);
 });

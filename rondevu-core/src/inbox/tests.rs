@@ -64,23 +64,43 @@ fn a_sender_hears_of_all_the_credit_once_everything_was_taken() {
 
 #[test]
 fn a_duplicate_is_acknowledged_at_once_and_not_delivered() {
+    let mut inbox = acked_once();
+    data(&mut inbox, 1, Part::Whole, "a").unwrap();
+    assert_eq!(inbox.poll_ack(NOW), None, "one was sent just now");
+    data(&mut inbox, 1, Part::Whole, "a").unwrap();
+    assert_eq!(inbox.poll_ack(NOW).map(|(next, _)| next), Some(Seq(2)));
+    assert_eq!(inbox.len(), 1);
+}
+
+/// An inbox that has received and acknowledged a message.
+fn acked_once() -> Inbox {
     let mut inbox = inbox();
     data(&mut inbox, 0, Part::Whole, "a").unwrap();
-    assert_eq!(inbox.poll_ack(NOW), None, "acknowledgements are lazy");
-    data(&mut inbox, 0, Part::Whole, "a").unwrap();
-    assert_eq!(inbox.poll_ack(NOW).map(|(next, _)| next), Some(Seq(1)));
-    assert_eq!(inbox.len(), 1);
+    inbox.pop();
+    assert_eq!(inbox.poll_ack(NOW), Some((Seq(1), 1000)));
+    inbox
+}
+
+#[test]
+fn a_lone_message_is_acknowledged_at_once() {
+    let mut inbox = acked_once();
+    let later = NOW + ReceiveWindow::ACK_DELAY;
+    let payload = Bytes::from_static(b"a");
+    inbox
+        .on_data(Seq(1), Part::Whole, MessageKind::Text, payload, later)
+        .unwrap();
+    assert!(inbox.wants_ack_now());
 }
 
 #[test]
 fn an_acknowledgement_comes_after_the_delay_or_a_quarter_of_the_window() {
-    let mut inbox = inbox();
-    data(&mut inbox, 0, Part::Whole, "a").unwrap();
+    let mut inbox = acked_once();
+    data(&mut inbox, 1, Part::Whole, "a").unwrap();
     let due = inbox.poll_timeout().unwrap().at;
     assert_eq!(due, NOW + ReceiveWindow::ACK_DELAY);
-    assert_eq!(inbox.poll_ack(due), Some((Seq(1), 1000 - fragment_cost(1))));
+    assert_eq!(inbox.poll_ack(due), Some((Seq(2), 1000 - fragment_cost(1))));
     assert_eq!(inbox.poll_timeout(), None);
-    for seq in 1..5 {
+    for seq in 2..6 {
         data(&mut inbox, seq, Part::Whole, "a").unwrap();
     }
     assert!(inbox.wants_ack_now());
@@ -88,8 +108,8 @@ fn an_acknowledgement_comes_after_the_delay_or_a_quarter_of_the_window() {
 
 #[test]
 fn an_acknowledgement_that_is_due_leaves_no_deadline_behind() {
-    let mut inbox = inbox();
-    data(&mut inbox, 0, Part::Whole, "a").unwrap();
+    let mut inbox = acked_once();
+    data(&mut inbox, 1, Part::Whole, "a").unwrap();
     let due = inbox.poll_timeout().unwrap().at;
     inbox.handle_timeout(due);
     assert_eq!(inbox.poll_timeout(), None, "the link may be full for long");

@@ -239,8 +239,9 @@ fn talking() -> ChannelMachine {
     channel.on_attach(Seq::ZERO, WINDOW).expect("it is new");
     channel.on_stream_opened(STREAM);
     channel.send("ours".into(), NOW).expect("there is room");
-    while channel.poll_transmit(1000, NOW).is_some() {}
-    receive(channel, &[data(0)])
+    with(receive(channel, &[data(0)]), |channel| {
+        while channel.poll_transmit(1000, NOW).is_some() {}
+    })
 }
 
 /// The same after the peer's `frames` and everything that answers them.
