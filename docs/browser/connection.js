@@ -643,6 +643,7 @@ export class DurableConnection extends EventTarget {
     this.#backoff.onLinkUp(now);
     this.#become('connected');
     this.#emit('connected', { generation: this.#generation });
+    this.#ping();
   }
 
   get #isExpecting() {
@@ -688,17 +689,17 @@ export class DurableConnection extends EventTarget {
 
   #onLiveLost(reason, urgency) {
     this.#lastFailure = reason;
-    this.#dropLive();
+    this.#dropLive(urgency !== 'backoff');
     this.#become('reconnecting');
     if (!this.#attempt && this.#retryAt === null) this.#planAttempt(urgency);
   }
 
-  #dropLive() {
+  #dropLive(isUseful = true) {
     if (!this.#live) return;
     this.#live.link.close();
     this.#live = null;
     this.#detachAll();
-    this.#backoff.onLinkLost(performance.now());
+    this.#backoff.onLinkLost(performance.now(), isUseful);
   }
 
   // ---- time ----

@@ -35,6 +35,7 @@ export class Liveness {
   #heardAt;
   #since = 0;
   #probes = 0;
+  /** The oldest that was not answered: the one that is measured. */
   #ping = null;
   #nextPing = 0;
 
@@ -67,7 +68,7 @@ export class Liveness {
   startPing(now) {
     const id = this.#nextPing;
     this.#nextPing = (id + 1) >>> 0;
-    this.#ping = { id, at: now };
+    this.#ping ??= { id, at: now };
     this.onExpecting(now);
     return id;
   }
@@ -89,6 +90,8 @@ export class Liveness {
   /** Declares the link suspect for a reason that lies outside. */
   suspect() {
     this.state = 'suspect';
+    // An answer that an outage delayed says nothing about the path.
+    this.#ping = null;
   }
 
   /** `'ping'` or `'suspect'` if that is due, else `null`. */
@@ -99,7 +102,7 @@ export class Liveness {
       while (this.#probeAt <= now) this.#probes += 1;
       return 'ping';
     }
-    this.state = 'suspect';
+    this.suspect();
     return 'suspect';
   }
 
@@ -150,15 +153,17 @@ export class Backoff {
 
   /** The link carried an acknowledgement: it is of use. */
   onAck() {
-    if (!this.#link) return;
-    this.#link.acked = true;
-    this.#inARow = 0;
+    if (this.#link) this.#link.acked = true;
   }
 
-  /** A link that was up for long enough and of use resets the delay. */
-  onLinkLost(now) {
+  /**
+   * A link that was of use ends the attempts in a row, and resets the delay too if it was up for long
+   * enough. One on which the peer broke the protocol was of no use.
+   */
+  onLinkLost(now, isUseful = true) {
     const isStable = this.#link?.acked && now - this.#link.since >= this.#policy.stableMs;
-    if (isStable) this.#attempts = 0;
+    if (isStable) this.reset();
+    else if (this.#link?.acked && isUseful) this.#inARow = 0;
     this.#link = null;
   }
 

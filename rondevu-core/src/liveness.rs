@@ -40,6 +40,9 @@ impl Default for LivenessConfig {
 ///                                              └─────── Suspect
 /// ```
 ///
+/// While an answer is owed, a datagram of whatever kind gives the peer the whole time again, until
+/// it has not answered for `unanswered_max`.
+///
 /// A message that the peer has to acknowledge makes it owe an answer just as a ping does, so a
 /// busy link notices a cut sooner than an idle one.
 ///
@@ -53,6 +56,8 @@ pub struct Liveness {
     config: LivenessConfig,
     heard_at: Instant,
     state: State,
+    /// The oldest that was not answered. It is the one that is measured: answers come in the order
+    /// of the pings, and one that is slower than the next ping must count most.
     ping: Option<(u32, Instant)>,
     next_ping: u32,
     round_trip: Option<RoundTrip>,
@@ -143,7 +148,7 @@ impl Liveness {
     pub fn start_ping(&mut self, now: Instant) -> u32 {
         let id = self.next_ping;
         self.next_ping = id.wrapping_add(1);
-        self.ping = Some((id, now));
+        self.ping.get_or_insert((id, now));
         self.on_expecting(now);
         id
     }
@@ -156,10 +161,11 @@ impl Liveness {
         wonder.then(|| self.start_ping(now))
     }
 
-    /// The peer answered ping `id`. One that was not the last sent is ignored.
+    /// The peer answered ping `id`. The answers to pings that followed the one that is measured are
+    /// ignored.
     pub fn on_pong(&mut self, id: u32, now: Instant) {
-        if let Some((sent, at)) = self.ping
-            && sent == id
+        if let Some((oldest, at)) = self.ping
+            && oldest == id
         {
             self.ping = None;
             self.measure(now.saturating_since(at));
@@ -212,7 +218,7 @@ impl Liveness {
     pub fn handle_timeout(&mut self, now: Instant) -> Option<LivenessTimeout> {
         let patience = self.patience();
         let ping = match &mut self.state {
-            State::Quiet => self.heard_at + self.config.heartbeat <= now,
+            State::Quiet => self.heartbeat_at() <= now,
             State::Expecting { since, probes, .. } => {
                 let before = *probes;
                 while *probes < PROBES && probe_at(*since, patience, *probes) <= now {
@@ -227,6 +233,10 @@ impl Liveness {
             return Some(LivenessTimeout::Suspect);
         }
         ping.then(|| LivenessTimeout::SendPing(self.start_ping(now)))
+    }
+
+    fn heartbeat_at(&self) -> Instant {
+        self.heard_at + self.config.heartbeat
     }
 
     fn loses_patience_at(&self) -> Option<Instant> {
@@ -246,10 +256,10 @@ impl Liveness {
     /// When to ping, or when to lose patience. A suspect link has no deadline here.
     pub fn poll_timeout(&self) -> Option<Deadline> {
         match self.state {
-            State::Quiet => {
-                let at = self.heard_at + self.config.heartbeat;
-                Some(Deadline::new(at, DeadlineReason::Heartbeat))
-            }
+            State::Quiet => Some(Deadline::new(
+                self.heartbeat_at(),
+                DeadlineReason::Heartbeat,
+            )),
             State::Expecting { since, probes, .. } => {
                 let probe = (probes < PROBES).then(|| {
                     let at = probe_at(since, self.patience(), probes);

@@ -6,7 +6,8 @@ use crate::{BackoffPolicy, Deadline, DeadlineReason, Instant};
 
 /// Counts the attempts to establish a link and spaces them by a [`BackoffPolicy`].
 ///
-/// Attempts fail in a row until a link carries an acknowledgement; only such attempts are limited.
+/// Attempts fail in a row until a link that carried an acknowledgement is lost; only such attempts
+/// are limited.
 /// The delays return to the first only after a link has proved stable: it was up for `stable_after`
 /// and carried an acknowledgement. A link that comes and goes therefore backs off like one that
 /// never came, but is not given up: each time something may have got through.
@@ -16,7 +17,7 @@ pub struct Reconnector {
     stable_after: Duration,
     /// Since the last stable link.
     attempts: u32,
-    /// Since the last link that carried an acknowledgement.
+    /// Since the last link of use.
     in_a_row: u32,
     link: Link,
     rng: fastrand::Rng,
@@ -63,12 +64,19 @@ impl Reconnector {
     pub fn on_ack(&mut self) {
         if let Link::Up { acked, .. } = &mut self.link {
             *acked = true;
-            self.in_a_row = 0;
         }
     }
 
     /// The link is lost or suspect.
     pub fn on_link_lost(&mut self, now: Instant) {
+        if let Link::Up { acked: true, .. } = self.link {
+            self.in_a_row = 0;
+        }
+        self.on_useless_link_lost(now);
+    }
+
+    /// The same, and what the link carried does not show that the next one will be of use.
+    pub fn on_useless_link_lost(&mut self, now: Instant) {
         self.handle_timeout(now);
         self.link = Link::Down;
     }
@@ -92,7 +100,7 @@ impl Reconnector {
         self.attempts
     }
 
-    /// How many attempts were made since the last link that carried an acknowledgement.
+    /// How many attempts were made since the last link of use.
     pub fn attempts_in_a_row(&self) -> u32 {
         self.in_a_row
     }
@@ -118,7 +126,7 @@ impl Reconnector {
             && now.saturating_since(since) >= self.stable_after
         {
             self.link = Link::Stable;
-            self.attempts = 0;
+            self.reset();
         }
     }
 

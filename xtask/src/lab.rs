@@ -21,7 +21,7 @@ pub(crate) struct Choice {
     /// The stories whose name contains this; without it all of them, and before them the pairs of NATs.
     pub(crate) only: Option<String>,
     /// How often each story is run.
-    pub(crate) times: usize,
+    pub(crate) times: u16,
 }
 
 /// All of it once.
@@ -46,11 +46,11 @@ pub(crate) fn run_chosen(choice: &Choice) -> Result<Outcome> {
         .args([&program])
         .args(["lab", "--inside"])
         .args(choice.words())
-        .run_within(LIMIT * u32::try_from(choice.times)?)?;
+        .run_within(LIMIT * u32::from(choice.times))?;
     Ok(Outcome::Done)
 }
 
-/// Runs the lab in the namespaces that [`run`] has made.
+/// Runs the lab in the namespaces that [`run_chosen`] has made.
 pub(crate) fn run_inside(choice: &Choice) -> Result<Outcome> {
     // A place for the names of networks that nobody else sees.
     Invocation::new("mount")
@@ -77,7 +77,7 @@ impl Choice {
     fn stories<'a, S>(&self, all: &'a [(&'static str, S)]) -> Vec<&'a (&'static str, S)> {
         let is_chosen = |name: &str| self.only.as_ref().is_none_or(|part| name.contains(part));
         let chosen: Vec<_> = all.iter().filter(|(name, _)| is_chosen(name)).collect();
-        chosen.repeat(self.times)
+        chosen.repeat(self.times.into())
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) fn run() -> Result<Outcome> {
     Invocation::cargo("fmt --all --check").run()?;
     clippy("--workspace --all-targets").run()?;
     clippy("--workspace --all-targets --all-features").run()?;
+    // As the fuzzer and the model checker build the laws of the machines alone.
+    clippy("--package rondevu-laws --no-default-features").run()?;
     lint_without_std()
 }
 

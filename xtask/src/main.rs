@@ -96,8 +96,8 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
         /// How often each story is run.
-        #[arg(long, default_value_t = 1)]
-        times: usize,
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+        times: u16,
         /// The networks are made already; not for people.
         #[arg(long, hide = true)]
         inside: bool,

@@ -32,7 +32,9 @@ test('an idle link is pinged and becomes suspect when no ping is answered', () =
   assert.deepEqual(told(liveness, 60_000), due);
   assert.equal(liveness.deadline, null);
   assert.equal(liveness.onHeard(false, 9_000), true);
-  assert.equal(liveness.state, 'expecting', 'the ping is still to be answered');
+  assert.equal(liveness.state, 'quiet');
+  liveness.onPong(1, 9_000);
+  assert.equal(liveness.roundTrip, 20, 'an outage is no round trip');
 });
 
 test('what must be answered is waited for, and a slow path is given several round trips', () => {
@@ -65,6 +67,13 @@ test('links that come and go are not given up', () => {
     backoff.onLinkLost(1);
   }
   assert.equal(backoff.next().delayMs, 30_000);
+  for (const number of [2, 3]) {
+    backoff.onLinkUp(0);
+    backoff.onAck();
+    backoff.onLinkLost(1, false);
+    assert.equal(backoff.next().number, number);
+  }
+  assert.equal(backoff.next(), null, 'those of no use are');
 });
 
 test('only a link that was up for long enough and of use resets the delay', () => {

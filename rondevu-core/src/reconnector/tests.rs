@@ -38,9 +38,21 @@ fn a_link_that_comes_and_goes_is_not_given_up_and_does_not_reset_the_delay() {
         assert!((nominal / 2..nominal * 2).contains(&attempt.delay));
         r.on_link_up(at(0));
         r.on_ack();
-        assert_eq!(r.attempts_in_a_row(), 0);
         r.on_link_lost(at(9));
+        assert_eq!(r.attempts_in_a_row(), 0);
     }
+}
+
+#[test]
+fn links_of_no_use_are_given_up_although_they_carried_an_acknowledgement() {
+    let mut r = reconnector();
+    for n in 1..=10 {
+        assert_eq!(r.next_attempt().map(|a| a.number), Some(n));
+        r.on_link_up(at(0));
+        r.on_ack();
+        r.on_useless_link_lost(at(9));
+    }
+    assert_eq!(r.next_attempt(), None);
 }
 
 #[test]
@@ -85,6 +97,7 @@ enum Fact {
     LinkUp,
     Ack,
     LinkLost { secs: u64 },
+    UselessLinkLost { secs: u64 },
     NextAttempt,
     Reset,
     Timeout { secs: u64 },
@@ -96,6 +109,7 @@ impl Fact {
             Self::LinkUp => "on_link_up",
             Self::Ack => "on_ack",
             Self::LinkLost { .. } => "on_link_lost",
+            Self::UselessLinkLost { .. } => "on_useless_link_lost",
             Self::NextAttempt => "next_attempt",
             Self::Reset => "reset",
             Self::Timeout { .. } => "handle_timeout",
@@ -108,6 +122,7 @@ impl Fact {
             Self::LinkUp => r.on_link_up(at(base)),
             Self::Ack => r.on_ack(),
             Self::LinkLost { secs } => r.on_link_lost(at(base + secs)),
+            Self::UselessLinkLost { secs } => r.on_useless_link_lost(at(base + secs)),
             Self::NextAttempt => return Some(r.next_attempt().map(|attempt| attempt.number)),
             Self::Reset => r.reset(),
             Self::Timeout { secs } => r.handle_timeout(at(base + secs)),
@@ -129,32 +144,34 @@ fn name_of(link: Link) -> &'static str {
 /// 0 s, and is stable after 10 s.
 const TABLE: &str = "\
 down
-    link up            up
-    next attempt       attempt 3
-    reset              0 attempts
-    nothing: ack, link lost at 5 s, link lost at 10 s, time-out at 5 s, time-out at 10 s
+    link up                   up
+    next attempt              attempt 3
+    reset                     0 attempts
+    nothing: ack, link lost at 5 s, link lost at 10 s, useless link lost at 5 s, time-out at 5 s, time-out at 10 s
 up
-    ack                acked, 0 in a row
-    link lost at 5 s   down
-    link lost at 10 s  down
-    next attempt       attempt 3
-    reset              0 attempts
+    ack                       acked
+    link lost at 5 s          down
+    link lost at 10 s         down
+    useless link lost at 5 s  down
+    next attempt              attempt 3
+    reset                     0 attempts
     nothing: link up, time-out at 5 s, time-out at 10 s
 acked
-    link up            up
-    ack                0 in a row
-    link lost at 5 s   down
-    link lost at 10 s  down, 0 attempts
-    next attempt       attempt 3
-    reset              0 attempts
-    time-out at 10 s   stable, 0 attempts
-    nothing: time-out at 5 s
+    link up                   up
+    link lost at 5 s          down, 0 in a row
+    link lost at 10 s         down, 0 attempts
+    useless link lost at 5 s  down
+    next attempt              attempt 3
+    reset                     0 attempts
+    time-out at 10 s          stable, 0 attempts
+    nothing: ack, time-out at 5 s
 stable
-    link up            up
-    link lost at 5 s   down
-    link lost at 10 s  down
-    next attempt       attempt 3
-    reset              0 attempts
+    link up                   up
+    link lost at 5 s          down
+    link lost at 10 s         down
+    useless link lost at 5 s  down
+    next attempt              attempt 3
+    reset                     0 attempts
     nothing: ack, time-out at 5 s, time-out at 10 s
 ";
 
@@ -170,6 +187,10 @@ fn each_state_against_each_fact() {
         ("ack", Fact::Ack),
         ("link lost at 5 s", Fact::LinkLost { secs: 5 }),
         ("link lost at 10 s", Fact::LinkLost { secs: 10 }),
+        (
+            "useless link lost at 5 s",
+            Fact::UselessLinkLost { secs: 5 },
+        ),
         ("next attempt", Fact::NextAttempt),
         ("reset", Fact::Reset),
         ("time-out at 5 s", Fact::Timeout { secs: 5 }),
@@ -220,21 +241,21 @@ impl Model {
             };
             match fact {
                 Fact::LinkUp => up = Some((*secs, false)),
-                Fact::Ack if up.is_some() => {
-                    (up, in_a_row) = (up.map(|(since, _)| (since, true)), 0);
-                }
-                Fact::Ack => {}
+                Fact::Ack => up = up.map(|(since, _)| (since, true)),
                 Fact::NextAttempt if in_a_row < attempts_max => {
                     (attempts, in_a_row) = (attempts + 1, in_a_row + 1);
                 }
                 Fact::NextAttempt => {}
                 Fact::Reset => (attempts, in_a_row) = (0, 0),
-                Fact::Timeout { .. } | Fact::LinkLost { .. } => {
+                Fact::Timeout { .. } | Fact::LinkLost { .. } | Fact::UselessLinkLost { .. } => {
                     if is_stable(up) {
                         // It is counted once.
-                        (attempts, up) = (0, None);
+                        (attempts, in_a_row, up) = (0, 0, None);
                     }
-                    if matches!(fact, Fact::LinkLost { .. }) {
+                    if matches!(fact, Fact::LinkLost { .. }) && up.is_some_and(|(_, acked)| acked) {
+                        in_a_row = 0;
+                    }
+                    if !matches!(fact, Fact::Timeout { .. }) {
                         up = None;
                     }
                 }
@@ -249,6 +270,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         Just(Fact::LinkUp),
         Just(Fact::Ack),
         Just(Fact::LinkLost { secs: 0 }),
+        Just(Fact::UselessLinkLost { secs: 0 }),
         Just(Fact::NextAttempt),
         Just(Fact::Reset),
         Just(Fact::Timeout { secs: 0 }),

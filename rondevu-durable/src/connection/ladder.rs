@@ -117,7 +117,12 @@ impl ConnectionMachine {
         };
         self.last_failure = reason.into();
         self.detach_all();
-        self.reconnector.on_link_lost(now);
+        match (urgency, live.session()) {
+            // One that breaks the protocol will do so again, and one without acknowledgements has
+            // shown nothing unless it was there for long.
+            (Urgency::Backoff, _) | (_, None) => self.reconnector.on_useless_link_lost(now),
+            (_, Some(_)) => self.reconnector.on_link_lost(now),
+        }
         if self.role == Role::Acceptor && live.session().is_none() {
             return self.transition_to_closed(ConnectionClosed::LinkLost);
         }

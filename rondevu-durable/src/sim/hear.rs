@@ -108,12 +108,16 @@ impl<F: Fabric> World<F> {
                 conn.attaches += 1;
                 1
             }
-            ConnectionEvent::Reconnecting { attempt, .. } => {
+            ConnectionEvent::Reconnecting { attempt, delay, .. } => {
                 let config = &self.setup.dialer;
                 let settled = config.stable_after + config.liveness.heartbeat * 2 + SETTLING;
                 let up = conn.up_since.take().map(|since| self.now - since);
-                if up.is_some_and(|up| up > settled) && *attempt != 1 {
-                    let how = format!("c{uid} was up for {up:?} and makes attempt {attempt}");
+                let backoff = &config.backoff;
+                let first_delay = backoff.base.mul_f64(1.0 + backoff.jitter);
+                let is_first = *attempt == 1 && *delay <= first_delay.max(config.reconnect_spread);
+                if up.is_some_and(|up| up > settled) && !is_first {
+                    let how =
+                        format!("c{uid} was up for {up:?}, and attempt {attempt} is in {delay:?}");
                     return broken("stable links count anew", how);
                 }
                 2

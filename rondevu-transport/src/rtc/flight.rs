@@ -57,14 +57,16 @@ impl Flight {
 
     /// A DTLS datagram was sent.
     pub(crate) fn on_sent(&mut self, datagram: &Datagram, now: Instant) {
-        let wait = match self.stage {
-            Stage::Establishing => self.wait,
-            Stage::Landing { .. } => self.wait.max(LANDING_WAIT_MIN),
-            Stage::Over => return,
-        };
-        if self.datagrams.len() < DATAGRAMS_MAX {
+        if self.stage != Stage::Over && self.datagrams.len() < DATAGRAMS_MAX {
             self.datagrams.push(datagram.clone());
-            self.resend_at.get_or_insert(now + wait);
+            self.resend_at.get_or_insert(now + self.first_wait());
+        }
+    }
+
+    fn first_wait(&self) -> Duration {
+        match self.stage {
+            Stage::Establishing | Stage::Over => self.wait,
+            Stage::Landing { .. } => self.wait.max(LANDING_WAIT_MIN),
         }
     }
 
@@ -110,7 +112,7 @@ impl Flight {
             return &[];
         }
         self.resends += 1;
-        let wait = self.wait * 2_u32.pow(self.resends);
+        let wait = self.first_wait() * 2_u32.pow(self.resends);
         self.resend_at = (self.resends < RESENDS_MAX).then(|| now + wait);
         &self.datagrams
     }
@@ -197,6 +199,7 @@ mod tests {
         flight.on_sent(&datagram(1), at(0));
         assert_eq!(flight.take_due(at(249)), []);
         assert_eq!(flight.take_due(at(250)), [datagram(1)]);
+        assert_eq!(flight.poll_timeout(), Some(at(750)));
         for number in 1..=8 {
             assert!(flight.poll_timeout().is_some());
             flight.on_received(&record(number));

@@ -117,14 +117,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an ack comes before its fragment",
         file: INBOX,
-        find: "        self.window.is_due(now).then(|| self.cursor())",
-        replace: "        self.window.is_due(now).then(|| {\n            let (next, credit) = self.cursor();\n            (next.advance(1), credit)\n        })",
+        find: "        Some(self.cursor())",
+        replace: "        let (next, credit) = self.cursor();\n        Some((next.advance(1), credit))",
     },
     Mutant {
         name: "acks that wait for company never leave",
         file: WINDOW,
-        find: "            self.ack = AckTimer::At(now + Self::ACK_DELAY);",
-        replace: "            let _ = now;",
+        find: "                .map_or(AckTimer::Now, AckTimer::At);",
+        replace: "                .map_or(AckTimer::Now, |_| AckTimer::Idle);",
     },
     Mutant {
         name: "credit is forgotten",
@@ -216,8 +216,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "silence is never noticed",
         file: LIVENESS,
-        find: "            State::Quiet => {\n                let at = self.heard_at + self.config.heartbeat;",
-        replace: "            State::Quiet => {\n                let at = self.heard_at + self.config.heartbeat * 100;",
+        find: "        self.heard_at + self.config.heartbeat",
+        replace: "        self.heard_at + self.config.heartbeat * 100",
     },
     Mutant {
         name: "an outage counts as a round trip",
@@ -234,7 +234,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a stable link does not reset the count",
         file: RECONNECTOR,
-        find: "            self.link = Link::Stable;\n            self.attempts = 0;",
+        find: "            self.link = Link::Stable;\n            self.reset();",
         replace: "            self.link = Link::Up {\n                since: now,\n                acked: true,\n            };",
     },
     Mutant {
