@@ -197,10 +197,15 @@ impl<F: Fabric> World<F> {
         None
     }
 
-    /// An attempt that began before the old path healed may still replace it, once.
+    /// An attempt that began before the old path healed may still replace it, once; and what nobody
+    /// confirms may still be on its way.
     fn settle_attempts(&mut self) -> Result<(), Broken> {
-        let round_trip = Duration::from_millis(self.fabric.calm_round_trip_ms());
-        self.run(self.now + round_trip + Duration::from_millis(50), u64::MAX)
+        let (round_trip, drain) = (
+            self.fabric.calm_round_trip_ms(),
+            self.fabric.calm_drain_ms(),
+        );
+        let settled = Duration::from_millis(round_trip.max(drain) + 50);
+        self.run(self.now + settled, u64::MAX)
     }
 
     /// Nothing may happen to a healthy connection, and messages are quick.

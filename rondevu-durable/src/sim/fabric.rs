@@ -166,6 +166,10 @@ pub trait Fabric: fmt::Debug {
 
     /// How long a link takes to be established at most once everything is healed.
     fn calm_set_up_ms(&self) -> u64;
+
+    /// How long what nobody confirms, on lossy channels, may stand in the way of other messages once
+    /// everything is healed.
+    fn calm_drain_ms(&self) -> u64;
 }
 
 /// A message that was lost with its link.

@@ -542,4 +542,8 @@ impl Fabric for FastFabric {
     fn calm_set_up_ms(&self) -> u64 {
         8 * (self.latency + self.jitter).as_millis() as u64
     }
+
+    fn calm_drain_ms(&self) -> u64 {
+        0
+    }
 }

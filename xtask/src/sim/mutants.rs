@@ -220,12 +220,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "        self.heard_at + self.config.heartbeat * 100",
     },
     Mutant {
-        name: "an outage counts as a round trip",
-        file: LIVENESS,
-        find: "        // An answer that an outage delayed says nothing about the path.\n        self.ping = None;",
-        replace: "",
-    },
-    Mutant {
         name: "a failed attempt is never followed by another",
         file: LADDER,
         find: "        self.abandon_attempt(&attempt);\n        self.plan_attempt(Urgency::Backoff, now);",

@@ -492,6 +492,11 @@ impl Fabric for RtcFabric {
         // waited for once.
         (self.network.calm_round_trip() * 8 + HANDSHAKE_SLACK).as_millis() as u64
     }
+
+    fn calm_drain_ms(&self) -> u64 {
+        // A full buffer, from the smallest congestion window on.
+        (self.network.calm_round_trip() * 8).as_millis() as u64
+    }
 }
 
 /// As many as a world has.
