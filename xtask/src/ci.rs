@@ -50,7 +50,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "features",
-        run: features::run_pairs,
+        run: features::run_single,
     },
     Step {
         name: "package",

@@ -7,35 +7,35 @@ use crate::outcome::Outcome;
 use crate::process::Invocation;
 use crate::workspace::{Member, Workspace};
 
-/// Checks all sets.
-pub(crate) fn run() -> Result<Outcome> {
-    check(&[])
-}
-
-/// The sets of at most two features: what a third one breaks is rare, and all sets are a hundred and more.
-pub(crate) fn run_pairs() -> Result<Outcome> {
-    check(&["--depth", "2"])
-}
-
-/// Checks the sets with cargo-hack where it is installed; where it is not, each feature alone, and says what
+/// Checks all sets with cargo-hack where it is installed; where it is not, each feature alone, and says what
 /// is missing.
-fn check(bounds: &[&str]) -> Result<Outcome> {
-    let workspace = Workspace::load()?;
+pub(crate) fn run() -> Result<Outcome> {
     if !Invocation::cargo("hack --version").succeeds() {
-        for line in workspace.published().flat_map(single_features) {
-            clippy(&line).run()?;
-        }
+        check_single_features()?;
         return Ok(Outcome::DoneExcept(MISSING.to_owned()));
     }
-    for library in workspace.published() {
+    for library in Workspace::load()?.published() {
         // Dev-dependencies would switch on what the library itself forgot to ask for.
         Invocation::cargo("hack clippy --feature-powerset --no-dev-deps")
-            .args(bounds)
             .args(["--package", &library.name])
             .args(DENIED)
             .run()?;
     }
     Ok(Outcome::Done)
+}
+
+/// Checks each feature alone, and none: all sets are a hundred and more.
+pub(crate) fn run_single() -> Result<Outcome> {
+    check_single_features()?;
+    let note = "sets of several features, but for the default and all; run `cargo xtask features`";
+    Ok(Outcome::DoneExcept(note.to_owned()))
+}
+
+fn check_single_features() -> Result<()> {
+    for line in Workspace::load()?.published().flat_map(single_features) {
+        clippy(&line).run()?;
+    }
+    Ok(())
 }
 
 fn single_features(library: &Member) -> impl Iterator<Item = String> {
