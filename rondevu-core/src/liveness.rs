@@ -216,6 +216,10 @@ impl Liveness {
 
     /// Says what is due, if anything is.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<LivenessTimeout> {
+        if self.loses_patience_at().is_some_and(|at| at <= now) {
+            self.suspect();
+            return Some(LivenessTimeout::Suspect);
+        }
         let patience = self.patience();
         let ping = match &mut self.state {
             State::Quiet => self.heartbeat_at() <= now,
@@ -228,10 +232,6 @@ impl Liveness {
             }
             State::Suspect => false,
         };
-        if self.loses_patience_at().is_some_and(|at| at <= now) {
-            self.suspect();
-            return Some(LivenessTimeout::Suspect);
-        }
         ping.then(|| LivenessTimeout::SendPing(self.start_ping(now)))
     }
 

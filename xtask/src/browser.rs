@@ -6,14 +6,13 @@ use anyhow::Result;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
-use crate::workspace::{build_programs, built};
+use crate::workspace::build_program;
 
 /// Runs all that this machine can run; what is missing is named.
 ///
 /// The browser and the program run in a network and a process table of their own, which end with the
 /// command: no packet leaves the machine and no process stays, whatever happens.
 pub(crate) fn run() -> Result<Outcome> {
-    build_programs()?;
     let mut missing = Vec::new();
     if Invocation::new("node").args(["--version"]).succeeds() {
         Invocation::new("node")
@@ -49,7 +48,7 @@ fn obstacle() -> Option<&'static str> {
 }
 
 fn in_own_network() -> Result<Invocation> {
-    let peer = built("debug/examples/browser_peer")?;
+    let peer = build_program("examples/browser_peer")?;
     let check = format!("{NETWORK} && exec '{peer}' --udp {ADDRESS} --check {CHROMIUM}");
     Ok(unshare().args(["sh", "-c", &check]))
 }

@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<Outcome> {
     lint_without_std()
 }
 
-/// Runs clippy with the words of `line`; any warning is an error.
+/// Clippy with the words of `line`; any warning is an error.
 pub(crate) fn clippy(line: &str) -> Invocation {
     Invocation::cargo("clippy")
         .args(line.split_whitespace())

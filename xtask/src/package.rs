@@ -16,9 +16,7 @@ pub(crate) fn run() -> Result<Outcome> {
     let packages = libraries
         .iter()
         .flat_map(|library| ["--package", &library.name]);
-    // As the workspace has it: otherwise the cryptography in C is built once more.
     Invocation::cargo("package --allow-dirty")
-        .args(["--config", "profile.dev.debug = \"line-tables-only\""])
         .args(packages)
         .run()?;
     Ok(Outcome::Done)

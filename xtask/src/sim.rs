@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
-use crate::workspace::{build_programs, built};
+use crate::workspace::build_program;
 
 /// What to simulate.
 #[derive(Clone, Debug, clap::Args)]
@@ -87,8 +87,7 @@ pub(crate) fn run_bounded() -> Result<Outcome> {
     let fast = bounded(BOUNDED_SEEDS, BOUNDED_SECONDS);
     simulator(Fabric::Fast).args(fast).run()?;
     let str0m = bounded(BOUNDED_RTC_SEEDS, BOUNDED_RTC_SECONDS);
-    build_programs()?;
-    Invocation::new(&built("debug/examples/sim_rtc")?)
+    Invocation::new(&build_program("examples/sim_rtc")?)
         .args(str0m)
         .args(["--no-tables"])
         .run()?;

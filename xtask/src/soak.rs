@@ -4,12 +4,11 @@ use anyhow::Result;
 
 use crate::outcome::Outcome;
 use crate::process::Invocation;
-use crate::workspace::{build_programs, built};
+use crate::workspace::build_program;
 
 /// Runs it for so many minutes; fails when memory, tasks or open files are not flat.
 pub(crate) fn run(minutes: f64) -> Result<Outcome> {
-    build_programs()?;
-    Invocation::new(&built("debug/examples/soak")?)
+    Invocation::new(&build_program("examples/soak")?)
         .args([minutes.to_string()])
         .run()?;
     Ok(Outcome::Done)

@@ -73,6 +73,12 @@ pub(crate) fn built(file: &str) -> Result<String> {
     Ok(format!("{}/{file}", text(&metadata, "target_directory")?))
 }
 
+/// Builds all programs; the path of one of them, `rondevu` or `examples/soak` for example.
+pub(crate) fn build_program(name: &str) -> Result<String> {
+    build_programs()?;
+    built(&format!("debug/{name}"))
+}
+
 /// Builds each program and example as the tests are built: any other choice of packages and features
 /// would build the engines once more, which takes minutes. The task runner is running and stays as it is.
 pub(crate) fn build_programs() -> Result<()> {
