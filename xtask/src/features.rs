@@ -58,6 +58,7 @@ mod tests {
     fn every_feature_is_checked_alone() {
         let library = Member {
             name: "rondevu-signaling".to_owned(),
+            version: "0.1.0".to_owned(),
             manifest: "rondevu-signaling/Cargo.toml".to_owned(),
             features: vec!["http".to_owned(), "server".to_owned()],
             is_published: true,

@@ -15,6 +15,7 @@ pub(crate) struct Workspace {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) name: String,
+    pub(crate) version: String,
     /// The path of its `Cargo.toml`, relative to the root of the workspace.
     pub(crate) manifest: String,
     /// Features by name, `default` left out.
@@ -101,6 +102,7 @@ fn parse_member(package: &Value, root: &str) -> Result<Member> {
     let dependencies = list(package, "dependencies")?.iter().map(parse_dependency);
     Ok(Member {
         name: text(package, "name")?.to_owned(),
+        version: text(package, "version")?.to_owned(),
         manifest: manifest
             .trim_start_matches(root)
             .trim_start_matches(['/', '\\'])
@@ -150,6 +152,7 @@ mod tests {
     fn members_features_and_dependencies_are_read() {
         let metadata = r#"{ "workspace_root": "/somewhere", "packages": [{
             "name": "rondevu-durable",
+            "version": "0.1.0",
             "manifest_path": "/somewhere/rondevu-durable/Cargo.toml",
             "features": { "default": ["extra"], "extra": [] },
             "dependencies": [

@@ -148,6 +148,7 @@ mod tests {
     fn found(crate_name: &str, dependency: &str, kind: DependencyKind) -> Vec<String> {
         let member = Member {
             name: crate_name.to_owned(),
+            version: "0.1.0".to_owned(),
             manifest: format!("{crate_name}/Cargo.toml"),
             features: Vec::new(),
             is_published: true,
