@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::far;
 use crate::machine::Maker;
 use crate::pump::{Order, Pump, Sending};
 use crate::stack::{ECHO, Pair, SWALLOW, Stack};
@@ -45,7 +46,7 @@ impl Drop for End {
 #[async_trait]
 impl<M: Maker> Stack for Bare<M> {
     async fn connect(&self, wire: Wire) -> Result<Box<dyn Pair>> {
-        let (here, there) = (bind().await?, bind().await?);
+        let (here, there) = (bind().await?, far::run(bind()).await?);
         let now = Instant::now();
         let (service, mut offer) = self.maker.offer(here.local_addr()?, now)?;
         let relay = match wire {
@@ -60,15 +61,19 @@ impl<M: Maker> Stack for Bare<M> {
             answer = relay.answer(&answer)?;
         }
         let service = service.accept(&answer, now)?;
-        let run = |machine, socket| -> Result<End> {
-            let (orders, inbox) = mpsc::unbounded_channel();
-            let pump = Pump::new(machine, socket, self.sending)?;
-            let task = tokio::spawn(pump.run(inbox));
-            Ok(End { orders, task })
-        };
+        let (here_orders, inbox) = mpsc::unbounded_channel();
+        let here = tokio::spawn(Pump::new(service, here, self.sending)?.run(inbox));
+        let (there_orders, inbox) = mpsc::unbounded_channel();
+        let there = far::spawn(Pump::new(dialer, there, self.sending)?.run(inbox));
         let linked = Linked {
-            here: run(service, here)?,
-            there: run(dialer, there)?,
+            here: End {
+                orders: here_orders,
+                task: here,
+            },
+            there: End {
+                orders: there_orders,
+                task: there,
+            },
             _relay: relay,
         };
         linked.opened().await?;

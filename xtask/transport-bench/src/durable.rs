@@ -11,6 +11,7 @@ use rondevu_signaling::{
     MemoryPeer, MemorySignaling, ServiceOffer, Signaling, SignalingError, SignalingLayer,
 };
 
+use crate::far;
 use crate::stack::{ECHO, Pair, SWALLOW, Stack};
 use crate::wire::{Relay, Wire, host_address};
 
@@ -32,20 +33,26 @@ struct Connected {
 impl Durable {
     pub(crate) async fn new(engine: Engine) -> Result<Self> {
         let signaling = MemorySignaling::new();
-        let options = ServiceOptions {
-            pool_size: 8,
-            ..ServiceOptions::default()
-        };
-        let service = client(engine, signaling.peer())?;
-        let service = service.expose_service("alice", SERVICE, options)?;
-        service.start().await?;
-        tokio::spawn(async move { service.for_each(serve).await });
+        far::run(expose(engine, signaling.peer())).await?;
         Ok(Self {
             dialer: client(engine, signaling.peer())?,
             signaling,
             engine,
         })
     }
+}
+
+/// Starts the service in the runtime of the caller.
+async fn expose(engine: Engine, signaling: MemoryPeer) -> Result<()> {
+    let options = ServiceOptions {
+        pool_size: 8,
+        ..ServiceOptions::default()
+    };
+    let service = client(engine, signaling)?;
+    let service = service.expose_service("alice", SERVICE, options)?;
+    service.start().await?;
+    tokio::spawn(async move { service.for_each(serve).await });
+    Ok(())
 }
 
 fn client(engine: Engine, signaling: impl Signaling + 'static) -> Result<Rondevu> {

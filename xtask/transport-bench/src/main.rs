@@ -6,6 +6,7 @@
 
 mod bare;
 mod durable;
+mod far;
 mod link;
 mod machine;
 mod measure;
@@ -38,8 +39,14 @@ use crate::webrtc_rs::WebrtcRs;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    let (near, far) = (far::runtime()?, far::runtime()?);
+    far::set(&far);
+    // The thread of `main` belongs to neither end.
+    near.block_on(async { tokio::spawn(run()).await? })
+}
+
+async fn run() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let batched = Sending::Batched;
     let (str0m, composed) = (Engine::Str0m, Engine::Composed);

@@ -164,7 +164,7 @@ impl Subject {
     }
 
     /// Bytes on the heap for one end of an idle connection that has carried a message.
-    async fn idle(&self) -> Result<usize> {
+    async fn idle(&mut self) -> Result<usize> {
         // The first ones pay for what all share.
         let mut pairs = Vec::with_capacity(IDLE_PAIRS + 4);
         for _ in 0..4 {

@@ -8,6 +8,7 @@ use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerCo
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::far;
 use crate::stack::{ECHO, Pair, SWALLOW, Stack};
 use crate::wire::{Relay, Wire};
 
@@ -44,7 +45,9 @@ impl Quic {
 #[async_trait]
 impl Stack for Quic {
     async fn connect(&self, wire: Wire) -> Result<Box<dyn Pair>> {
-        let there = Endpoint::server(self.server.clone(), ([127, 0, 0, 1], 0).into())?;
+        let config = self.server.clone();
+        let bound = async { Ok(Endpoint::server(config, ([127, 0, 0, 1], 0).into())?) };
+        let there = far::run(bound).await?;
         let here = Endpoint::client(([127, 0, 0, 1], 0).into())?;
         let mut at = there.local_addr()?;
         let relay = match wire {
@@ -55,7 +58,7 @@ impl Stack for Quic {
             at = relay.as_service();
         }
         let accepting = there.clone();
-        tokio::spawn(async move {
+        far::spawn(async move {
             let incoming = accepting.accept().await.context("no connection")?;
             serve(incoming.await?).await
         });

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
+use crate::far;
 use crate::stack::{ECHO, Pair, SWALLOW, Stack};
 use crate::wire::{Relay, Wire};
 
@@ -26,7 +27,8 @@ impl Drop for Sockets {
 impl Stack for Udp {
     async fn connect(&self, wire: Wire) -> Result<Box<dyn Pair>> {
         let here = UdpSocket::bind("127.0.0.1:0").await?;
-        let there = UdpSocket::bind("127.0.0.1:0").await?;
+        let bound = async { Ok(UdpSocket::bind("127.0.0.1:0").await?) };
+        let there = far::run(bound).await?;
         let mut to = there.local_addr()?;
         let relay = match wire {
             Wire::Loopback => None,
@@ -36,7 +38,7 @@ impl Stack for Udp {
             to = relay.as_service();
         }
         here.connect(to).await?;
-        let there = tokio::spawn(async move {
+        let there = far::spawn(async move {
             let mut buffer = [0; DATAGRAM_BYTES];
             while let Ok((len, from)) = there.recv_from(&mut buffer).await {
                 let answer = &buffer[..len.min(64)];

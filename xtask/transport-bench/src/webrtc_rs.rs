@@ -14,6 +14,7 @@ use webrtc::peer_connection::{
 };
 use webrtc::runtime::{Runtime, default_runtime};
 
+use crate::far;
 use crate::stack::{ECHO, Pair, SWALLOW, Stack};
 use crate::wire::{Relay, Wire, host_address};
 
@@ -27,16 +28,16 @@ impl WebrtcRs {
             runtime: default_runtime().context("no runtime for webrtc-rs")?,
         })
     }
+}
 
-    async fn peer(&self, handler: Handler) -> Result<Arc<dyn PeerConnection>> {
-        let builder = PeerConnectionBuilder::new()
-            .with_handler(Arc::new(handler))
-            .with_runtime(Arc::clone(&self.runtime))
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            // Without it everything that is sent piles up in memory.
-            .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES);
-        Ok(Arc::new(builder.build().await?))
-    }
+async fn peer(runtime: Arc<dyn Runtime>, handler: Handler) -> Result<Arc<dyn PeerConnection>> {
+    let builder = PeerConnectionBuilder::new()
+        .with_handler(Arc::new(handler))
+        .with_runtime(runtime)
+        .with_udp_addrs(vec!["127.0.0.1:0"])
+        // Without it everything that is sent piles up in memory.
+        .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES);
+    Ok(Arc::new(builder.build().await?))
 }
 
 struct Connected {
@@ -109,8 +110,9 @@ impl Stack for WebrtcRs {
             gathered: gathered.clone(),
             swallowed: Arc::clone(&swallowed),
         };
-        let here = self.peer(handler(&gathered)).await?;
-        let there = self.peer(handler(&gathered)).await?;
+        let runtime = || Arc::clone(&self.runtime);
+        let here = peer(runtime(), handler(&gathered)).await?;
+        let there = far::run(peer(runtime(), handler(&gathered))).await?;
         let channel = here.create_data_channel("bench", None).await?;
         let offer = here.create_offer(None).await?;
         here.set_local_description(offer).await?;
@@ -124,11 +126,16 @@ impl Stack for WebrtcRs {
             offer = relay.offer(&offer);
         }
         let offer = RTCSessionDescription::offer(offer)?;
-        there.set_remote_description(offer).await?;
-        let answer = there.create_answer(None).await?;
-        there.set_local_description(answer).await?;
-        gathering.recv().await;
-        let mut answer = there.local_description().await.context("no answer")?.sdp;
+        let answering = Arc::clone(&there);
+        let answered = async move {
+            answering.set_remote_description(offer).await?;
+            let answer = answering.create_answer(None).await?;
+            answering.set_local_description(answer).await?;
+            gathering.recv().await;
+            let answer = answering.local_description().await;
+            Ok(answer.context("no answer")?.sdp)
+        };
+        let mut answer = far::run(answered).await?;
         if let Some(relay) = &relay {
             answer = relay.answer(&answer)?;
         }
