@@ -118,6 +118,8 @@ impl Driver {
         for link in &mut self.links {
             link.feed(now);
             link.handle_timeout(now);
+            // Encrypting what the peer has made room for takes long: not while handles wait.
+            link.work();
         }
         let mut core = lock(&shared.core);
         self.links.append(&mut core.handovers);
@@ -211,7 +213,7 @@ impl Driver {
             if link.take_activity() {
                 core.machine.handle_path_activity(link.id, now);
             }
-            while let Some(event) = link.transport.poll_event() {
+            while let Some(event) = link.poll_event() {
                 if let LinkEvent::Closed { reason } = &event {
                     tracing::debug!(link = link.id.0, %reason, "link closed");
                     if let (LinkClosed::NoPath, Some(why)) = (reason, link.explain()) {

@@ -213,7 +213,7 @@ async fn greet(host: Host, link: Link, control: StreamId) {
         let now = clock.now();
         links[0].handle_timeout(now);
         reception.handle_timeout(now);
-        while let Some(event) = links[0].transport.poll_event() {
+        while let Some(event) = links[0].poll_event() {
             let Some(caller) = reception.handle_link_event(event) else {
                 continue;
             };

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rondevu_core::{Instant, LinkId, MessageKind, StreamId};
+use rondevu_core::{Instant, LinkEvent, LinkId, MessageKind, StreamId};
 use rondevu_transport::{Datagram, LinkStage, LocalCandidate, Router, Transport, Written};
 use tokio::sync::watch;
 
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     tidiness: Tidiness,
     /// What the transport had no room for, in order.
     blocked: VecDeque<Blocked>,
+    /// What the transport has told, in order.
+    events: VecDeque<LinkEvent>,
     /// Whether datagrams came in since that was last asked.
     active: bool,
 }
@@ -72,6 +74,7 @@ impl Link {
             told: Vec::new(),
             tidiness: Tidiness::Searching,
             blocked: VecDeque::new(),
+            events: VecDeque::new(),
             active: false,
         }
     }
@@ -95,6 +98,7 @@ impl Link {
             told: Vec::new(),
             tidiness: Tidiness::Done,
             blocked: VecDeque::new(),
+            events: VecDeque::new(),
             active: false,
         }
     }
@@ -137,6 +141,20 @@ impl Link {
             }
         }
         self.active |= fed > 0;
+    }
+
+    /// Lets the transport work off what it was given. Most of the time of a link is spent here.
+    pub(crate) fn work(&mut self) {
+        while let Some(event) = self.transport.poll_event() {
+            self.events.push_back(event);
+        }
+    }
+
+    /// The next thing that happened, in order.
+    pub(crate) fn poll_event(&mut self) -> Option<LinkEvent> {
+        self.events
+            .pop_front()
+            .or_else(|| self.transport.poll_event())
     }
 
     /// Whether datagrams came in since this was last asked.

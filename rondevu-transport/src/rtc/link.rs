@@ -29,9 +29,9 @@ use crate::{Datagram, Fingerprints, Received, Transport, TransportError, Written
 
 /// One link, in either role.
 ///
-/// The engine must be drained after each datagram, or it fails; it need not be after each written
-/// message, and several that are drained together share datagrams. So `write` only marks the link
-/// as `undrained`, and everything else drains.
+/// Messages that are written before the engine is drained share datagrams, and what came in before it
+/// is drained is acknowledged by one datagram, whose making and reading cost more than all else. So
+/// `write` and messages of the peer only mark the link as `undrained`, and everything else drains.
 pub(super) struct RtcLink {
     epoch: Epoch,
     ufrag: String,
@@ -47,6 +47,8 @@ pub(super) struct RtcLink {
     idleness: Idleness,
     flight: Flight,
     drainage: Drainage,
+    /// How many datagrams the engine was given since it was drained.
+    undrained_datagrams: usize,
     transmits: VecDeque<Datagram>,
     events: VecDeque<LinkEvent>,
 }
@@ -133,6 +135,7 @@ impl RtcLink {
             idleness: Idleness::default(),
             flight: Flight::new(),
             drainage: Drainage::Until(None),
+            undrained_datagrams: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -188,8 +191,22 @@ impl RtcLink {
         self.drain();
     }
 
+    /// Gives the engine a datagram that it may work off together with others.
+    fn feed_together(&mut self, input: Input<'_>) {
+        let Some(rtc) = self.rtc() else { return };
+        if let Err(error) = rtc.handle_input(input) {
+            return self.fail(&error);
+        }
+        self.drainage = Drainage::Undrained;
+        self.undrained_datagrams += 1;
+        if self.undrained_datagrams >= UNDRAINED_DATAGRAMS_MAX {
+            self.drain();
+        }
+    }
+
     /// Takes over all output, until the engine wants nothing before a later time.
     fn drain(&mut self) {
+        self.undrained_datagrams = 0;
         for _ in 0..TURNS_MAX {
             self.drain_once();
             let now = self.epoch.to_std(self.now);
@@ -273,12 +290,13 @@ impl RtcLink {
         self.transmits.push_back(datagram);
     }
 
-    /// After draining: ends a link that is closing.
+    /// After draining: ends a link that is closing, and tells of room.
     fn finish(&mut self) {
         if let Phase::Closing(_, reason) = &self.phase {
             let reason = reason.clone();
             self.end(reason);
         }
+        self.announce_room();
     }
 
     fn on_event(&mut self, event: Event) {
@@ -433,6 +451,8 @@ mod inbound;
 
 /// The engine keeps as many checks that came before the answer.
 const EARLY_CHECKS_MAX: usize = 100;
+/// The engine's DTLS fails if it is given more than 30.
+const UNDRAINED_DATAGRAMS_MAX: usize = 24;
 /// How often the engine may ask to be called again at the same time.
 const TURNS_MAX: usize = 64;
 /// A time that far away means never.

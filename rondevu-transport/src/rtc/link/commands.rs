@@ -170,7 +170,6 @@ impl Transport for RtcLink {
         if let Phase::Negotiated(Negotiated { rtc, .. }) = &mut self.phase {
             rtc.direct_api().close_data_channel(channel);
             self.turn(self.now);
-            self.announce_room();
         }
     }
 
@@ -198,7 +197,6 @@ impl Transport for RtcLink {
             Some(_) | None => trace!(?datagram, "neither STUN nor DTLS, ignored"),
         }
         self.feed_early();
-        self.announce_room();
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -206,7 +204,6 @@ impl Transport for RtcLink {
         if self.negotiated().is_some() {
             self.turn(self.now);
             self.feed_early();
-            self.announce_room();
             self.repeat_flight();
         }
     }

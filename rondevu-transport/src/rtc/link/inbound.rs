@@ -50,8 +50,13 @@ impl RtcLink {
         }
         self.idleness.on_data(self.now);
         self.flight.on_received(datagram.payload);
-        if let Some(input) = self.parse(datagram) {
-            self.feed(input);
+        let Some(input) = self.parse(datagram) else {
+            return;
+        };
+        let is_data = datagram.payload.first() == Some(&APPLICATION_DATA);
+        match is_data && self.path == Path::Connected {
+            true => self.feed_together(input),
+            false => self.feed(input),
         }
     }
 
@@ -76,3 +81,6 @@ impl RtcLink {
         }
     }
 }
+
+/// The type of a record that carries messages (RFC 5246, section 6.2.1).
+const APPLICATION_DATA: u8 = 23;
