@@ -120,7 +120,7 @@ pub enum ServiceEvent {
 /// | duty | when |
 /// | --- | --- |
 /// | publish | until published, before the end of its time to live, when the server lost it |
-/// | create offers | as soon as fewer than the pool's size stand ready; before they expire |
+/// | create offers | as soon as fewer than the pool's size stand ready; before they expire; when they name old addresses |
 /// | poll | all the time, see [`PollingConfig`] |
 /// | check | after an outage and now and then: a server that came back empty does not say so |
 #[derive(Debug)]
@@ -192,6 +192,20 @@ impl ServiceMachine {
         self.succeeded(Kind::Write, now);
         for (offer, granted) in offers {
             self.pool.add(*offer, *granted, now);
+        }
+    }
+
+    /// The addresses of this side have changed: all offers name old ones, so others replace them.
+    ///
+    /// Requests that are under way may never come back. Give up those to publish, to create offers,
+    /// to poll and to check; do not tell what became of them. They are asked for anew.
+    pub fn handle_network_change(&mut self, now: Instant) {
+        if self.is_over() {
+            return;
+        }
+        self.pool.outdate(now);
+        for kind in [Kind::Write, Kind::Poll, Kind::Check] {
+            self.request(kind).restart(now);
         }
     }
 

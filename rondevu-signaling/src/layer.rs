@@ -60,6 +60,11 @@ pub trait SignalingLayer: Send + Sync {
         None
     }
 
+    /// As [`Signaling::handle_network_change`].
+    fn handle_network_change(&self) {
+        self.inner().handle_network_change();
+    }
+
     /// As [`Signaling::claim_username`].
     async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {
         self.inner().claim_username(claim).await
@@ -178,6 +183,10 @@ pub trait SignalingLayer: Send + Sync {
 impl<L: SignalingLayer> Signaling for L {
     fn another_peer(&self) -> Option<Arc<dyn Signaling>> {
         SignalingLayer::another_peer(self)
+    }
+
+    fn handle_network_change(&self) {
+        SignalingLayer::handle_network_change(self);
     }
 
     async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {

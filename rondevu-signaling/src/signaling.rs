@@ -34,6 +34,12 @@ pub trait Signaling: Send + Sync {
         None
     }
 
+    /// The addresses of this machine have changed: a connection from an old one may hang.
+    ///
+    /// Requests that are under way may be left alone, those that follow should not have to wait for
+    /// time-outs. By default nothing happens.
+    fn handle_network_change(&self) {}
+
     /// Claims a username for the key that signed, or renews the claim for another 365 days.
     ///
     /// Cancellation: the claim may have taken effect; claiming again with a fresh signature is

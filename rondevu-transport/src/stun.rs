@@ -1,5 +1,5 @@
 //! The little of STUN (RFC 8489) that routing, bookkeeping and the question for one's own address need:
-//! class, transaction, three attributes.
+//! class, transaction, four attributes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -67,6 +67,11 @@ impl<'a> Stun<'a> {
         std::str::from_utf8(self.attribute(USERNAME)?).ok()
     }
 
+    /// USE-CANDIDATE: the controlling side chooses the path of this request (RFC 8445, section 7.1.2).
+    pub(crate) fn chooses(&self) -> bool {
+        self.attribute(USE_CANDIDATE).is_some()
+    }
+
     /// XOR-MAPPED-ADDRESS: where the responder saw the request come from.
     pub(crate) fn mapped_address(&self) -> Option<SocketAddr> {
         let value = self.attribute(XOR_MAPPED_ADDRESS)?;
@@ -113,6 +118,7 @@ const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
 const ERROR_CODE: u16 = 0x0009;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+const USE_CANDIDATE: u16 = 0x0025;
 
 /// A binding request to the side whose fragment stands first in `username`; not authenticated.
 pub(crate) fn request(username: &str, transaction: Transaction) -> Vec<u8> {

@@ -1,9 +1,11 @@
-//! Watches the addresses of this machine for dialers, whose links end with the address that they use.
+//! Watches the addresses of this machine: links end with the address that they use, and services have to
+//! tell new ones.
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rondevu_signaling::Signaling;
 use rondevu_transport::gather::interfaces;
 use tokio::sync::watch;
 
@@ -12,25 +14,29 @@ use tokio::sync::watch;
 pub(crate) struct Addresses(OnceLock<watch::Receiver<Vec<IpAddr>>>);
 
 impl Addresses {
-    /// All addresses as they are, and each change from now on.
-    pub(crate) fn watch(&self) -> watch::Receiver<Vec<IpAddr>> {
+    /// All addresses as they are, and each change from now on. Before others hear of one,
+    /// `signaling` does.
+    pub(crate) fn watch(&self, signaling: &Arc<dyn Signaling>) -> watch::Receiver<Vec<IpAddr>> {
         let receiver = self.0.get_or_init(|| {
             let (sender, receiver) = watch::channel(list().unwrap_or_default());
-            tokio::spawn(look(sender));
+            tokio::spawn(look(sender, Arc::clone(signaling)));
             receiver
         });
         receiver.clone()
     }
 }
 
-async fn look(sender: watch::Sender<Vec<IpAddr>>) {
+async fn look(sender: watch::Sender<Vec<IpAddr>>, signaling: Arc<dyn Signaling>) {
     while !sender.is_closed() {
         tokio::time::sleep(INTERVAL).await;
         // What cannot be listed now can be listed the next time.
         let Some(now) = list() else { continue };
         sender.send_if_modified(|known| {
             let changed = *known != now;
-            *known = now;
+            if changed {
+                signaling.handle_network_change();
+                *known = now;
+            }
             changed
         });
     }

@@ -63,6 +63,8 @@ pub(crate) struct Outlet(Arc<Mutex<Waiting>>);
 struct Waiting {
     bursts: VecDeque<Burst<Box<[u8]>>>,
     bytes: usize,
+    /// Whether the link is to look at what else has changed.
+    is_stirred: bool,
     waker: Option<Waker>,
 }
 
@@ -95,15 +97,27 @@ impl Inlet {
             waker.wake();
         }
     }
+
+    /// Wakes the link, though nothing came in for it.
+    pub(crate) fn stir(&self) {
+        let waker = {
+            let mut waiting = lock(&self.0);
+            waiting.is_stirred = true;
+            waiting.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
 }
 
 impl Outlet {
-    /// Whether there is something in the queue.
+    /// Whether there is something in the queue, or the link was stirred.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         // A link with an endless stream of datagrams has to let others run now and then.
         let turn = ready!(coop::poll_proceed(cx));
         let mut waiting = lock(&self.0);
-        if waiting.bursts.is_empty() {
+        if waiting.bursts.is_empty() && !std::mem::take(&mut waiting.is_stirred) {
             waiting.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -179,6 +193,16 @@ mod tests {
         (0..100_000).for_each(|_| inlet.push(burst(b"x", 1)));
         let kept = std::iter::from_fn(|| outlet.pop()).count();
         assert!((5_000..15_000).contains(&kept), "{kept}");
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_stirred_looks_once() {
+        let (inlet, outlet) = queue();
+        inlet.stir();
+        std::future::poll_fn(|cx| outlet.poll_ready(cx)).await;
+        assert!(outlet.pop().is_none());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(outlet.poll_ready(&mut cx).is_pending());
     }
 
     #[tokio::test]

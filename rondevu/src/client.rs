@@ -46,7 +46,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) connections: AtomicU64,
     pub(crate) lines: Lines,
-    addresses: Addresses,
+    pub(crate) addresses: Addresses,
 }
 
 impl Inner {
@@ -431,7 +431,7 @@ impl Rondevu {
         };
         let first_use = inner.first_use(&target);
         let span = tracing::info_span!("connection", id = shared.id, %target);
-        let addresses = inner.addresses.watch();
+        let addresses = inner.addresses.watch(&inner.signaling);
         let driver = Driver::dialing(Arc::clone(&shared), dialer, addresses, first_use);
         tokio::spawn(driver.run().instrument(span));
         Ok(DurableConnection::new(shared, Some(target)))

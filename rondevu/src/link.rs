@@ -194,11 +194,12 @@ impl Link {
             return;
         }
         let candidates = self.found.borrow_and_update().candidates.clone();
-        for candidate in self.told.iter().filter(|c| !candidates.contains(c)) {
-            self.transport.remove_local_candidate(*candidate, now);
-        }
+        // The new ones first: a link that has no address at all ends.
         for candidate in candidates.iter().filter(|c| !self.told.contains(c)) {
             self.transport.add_local_candidate(*candidate, now);
+        }
+        for candidate in self.told.iter().filter(|c| !candidates.contains(c)) {
+            self.transport.remove_local_candidate(*candidate, now);
         }
         self.told = candidates;
     }
@@ -311,6 +312,11 @@ impl Routes {
             id,
             routes: self.clone(),
         }
+    }
+
+    /// Lets all links look at their candidates.
+    pub(crate) fn stir(&self) {
+        lock(&self.0).inlets.values().for_each(Inlet::stir);
     }
 
     /// Hands datagrams to the links that they may be for.

@@ -26,9 +26,18 @@ mod streams;
 #[derive(Debug)]
 pub(crate) struct Paths {
     sockets: Arc<Sockets>,
-    gathering: Option<Gathering>,
+    search: Search,
     found: watch::Receiver<Found>,
-    _readers: Readers,
+    readers: Readers,
+}
+
+/// How addresses are found.
+#[derive(Debug)]
+enum Search {
+    /// Those of the machine itself, nothing else.
+    Hosts(watch::Sender<Found>),
+    /// With the help of servers.
+    Gathering(Gathering),
 }
 
 /// The addresses known at the moment.
@@ -38,6 +47,18 @@ pub(crate) struct Found {
     /// Whether no more are to be expected soon.
     settled: bool,
     failures: Vec<(String, GatherFailure)>,
+}
+
+impl Found {
+    /// The addresses of the machine itself, and no more.
+    fn hosts(sockets: &Sockets) -> Self {
+        let hosts = sockets.addresses().into_iter().map(LocalCandidate::Host);
+        Self {
+            candidates: hosts.collect(),
+            settled: true,
+            failures: Vec::new(),
+        }
+    }
 }
 
 /// There is no address that a peer could be told.
@@ -69,34 +90,51 @@ impl Paths {
     ) -> io::Result<Self> {
         let sockets = Arc::new(Sockets::bind(at, cable.clone()).await?);
         if ice.servers.is_empty() && ice.policy == IceTransportPolicy::All {
-            let hosts = sockets.addresses().into_iter().map(LocalCandidate::Host);
-            let found = Found {
-                candidates: hosts.collect(),
-                settled: true,
-                failures: Vec::new(),
-            };
+            let (tell, found) = watch::channel(Found::hosts(&sockets));
             return Ok(Self {
-                _readers: sockets.read(deliver),
+                readers: sockets.read(deliver),
                 sockets,
-                gathering: None,
-                found: watch::channel(found).1,
+                search: Search::Hosts(tell),
+                found,
             });
         }
         let gathering = Gathering::start(Arc::clone(&sockets), cable, ice, clock, deliver.clone())?;
         let sort = gathering.sorter(deliver);
         Ok(Self {
-            _readers: sockets.read(sort),
+            readers: sockets.read(sort),
             found: gathering.found(),
             sockets,
-            gathering: Some(gathering),
+            search: Search::Gathering(gathering),
         })
+    }
+
+    /// Uses the addresses that the machine has now, if each usable one was asked for; whether others
+    /// than before are used.
+    ///
+    /// Cancellation: may have done a part; the next call does the rest.
+    pub(crate) async fn follow(&self) -> bool {
+        let changed = self.sockets.follow(&self.readers).await;
+        if changed {
+            match &self.search {
+                Search::Hosts(tell) => drop(tell.send_replace(Found::hosts(&self.sockets))),
+                Search::Gathering(gathering) => gathering.handle_bases(&self.sockets.addresses()),
+            }
+        }
+        changed
+    }
+
+    fn gathering(&self) -> Option<&Gathering> {
+        match &self.search {
+            Search::Hosts(_) => None,
+            Search::Gathering(gathering) => Some(gathering),
+        }
     }
 
     /// The addresses for a description: what is found in the first moments, or the first that is
     /// found later.
     pub(crate) async fn candidates(&self) -> Result<Vec<LocalCandidate>, NoCandidates> {
         let mut found = self.found.clone();
-        let opened = self.gathering.as_ref().map(Gathering::started_at);
+        let opened = self.gathering().map(Gathering::started_at);
         if let Some(opened) = opened {
             let settled = found.wait_for(|found| found.settled);
             let _ = tokio::time::timeout_at(opened + GATHERING_TIME, settled).await;
@@ -133,7 +171,7 @@ impl Paths {
 
     /// Sends datagrams of a link, by the server that has lent their source address if one has.
     pub(crate) async fn send(&self, batch: &Batch) {
-        match &self.gathering {
+        match self.gathering() {
             Some(gathering) if !self.sockets.has(batch.source()) => gathering.relay(batch).await,
             Some(_) | None => self.sockets.send(batch).await,
         }
@@ -141,7 +179,7 @@ impl Paths {
 
     /// The only link has its path: what is not needed for it is given back.
     pub(crate) fn release_unused(&self) {
-        if let Some(gathering) = &self.gathering {
+        if let Some(gathering) = self.gathering() {
             gathering.release_unused();
         }
     }

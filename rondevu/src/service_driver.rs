@@ -5,6 +5,7 @@ mod requests;
 mod tests;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -50,6 +51,9 @@ pub(crate) struct ServiceDriver {
     published: watch::Sender<Published>,
     seen_until: Option<UnixMillis>,
     requests: JoinSet<Outcome>,
+    /// Nobody waits for them.
+    deletions: JoinSet<()>,
+    addresses: watch::Receiver<Vec<IpAddr>>,
     greetings: JoinSet<()>,
 }
 
@@ -75,7 +79,6 @@ enum Outcome {
         Result<(PublishedService, Offered), SignalingError>,
     ),
     OffersCreated(Result<Vec<Standing>, SignalingError>),
-    OffersDeleted,
     Polled(Result<(Vec<OfferAnswer>, PollEnd), SignalingError>),
     Checked(Result<Presence, SignalingError>),
 }
@@ -95,6 +98,7 @@ impl ServiceDriver {
         let machine = ServiceMachine::new(options.machine_config(), seeds()?.rng);
         let shared = &client.inner.signaling;
         let signaling = shared.another_peer().unwrap_or_else(|| Arc::clone(shared));
+        let addresses = client.inner.addresses.watch(shared);
         let host = Host {
             client,
             paths,
@@ -118,6 +122,8 @@ impl ServiceDriver {
             published,
             seen_until: None,
             requests: JoinSet::new(),
+            deletions: JoinSet::new(),
+            addresses,
             greetings: JoinSet::new(),
         })
     }
@@ -152,6 +158,8 @@ impl ServiceDriver {
                     }
                 }
                 Some(_) = self.greetings.join_next() => {}
+                Some(_) = self.deletions.join_next() => {}
+                Ok(()) = self.addresses.changed() => self.on_moved().await,
             }
         }
         // Nobody gets in any more who would not be waited for.
@@ -168,6 +176,21 @@ impl ServiceDriver {
         self.host.events.send_last(DurableServiceEvent::Closed);
     }
 
+    /// The addresses of this machine have changed: links and offers are to use the new ones.
+    async fn on_moved(&mut self) {
+        if !self.host.paths.follow().await {
+            return;
+        }
+        tracing::info!("the addresses of this machine have changed");
+        self.host.routes.stir();
+        // What is under way leaves from an address that may be gone, and hangs.
+        self.requests.shutdown().await;
+        self.writing = Writing::No;
+        self.early.clear();
+        let now = self.host.client.inner.clock.now();
+        self.machine.handle_network_change(now);
+    }
+
     fn service_id(&self) -> Option<ServiceId> {
         let published = self.published.borrow();
         published.info().map(|info| info.service_id.clone())
@@ -177,6 +200,7 @@ impl ServiceDriver {
     async fn withdraw(&mut self) {
         // What is under way could publish anew what is being withdrawn.
         self.requests.shutdown().await;
+        self.deletions.shutdown().await;
         let service = self.service_id();
         let offers = self.offers.drain().map(|(id, _)| id).collect();
         let signaling = Arc::clone(&self.signaling);
@@ -206,10 +230,8 @@ impl ServiceDriver {
             ServiceAction::DropOffers { offers } => drop(self.remove_offers(&offers)),
             ServiceAction::DeleteOffers { offers } => {
                 let ids = self.remove_offers(&offers);
-                self.requests.spawn(async move {
-                    requests::delete_offers(signaling, ids).await;
-                    Outcome::OffersDeleted
-                });
+                self.deletions
+                    .spawn(requests::delete_offers(signaling, ids));
             }
             ServiceAction::Poll { wait } => {
                 let polled = requests::poll(signaling, self.seen_until, wait);
@@ -256,7 +278,6 @@ impl ServiceDriver {
                     .extend(created.map(|offer| (offer.id, (offer.key, offer.offered))));
                 self.written();
             }
-            Outcome::OffersDeleted => {}
             Outcome::Polled(Ok((answers, end))) => {
                 let taken: Vec<_> = answers
                     .into_iter()

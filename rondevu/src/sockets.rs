@@ -1,9 +1,12 @@
 //! The UDP sockets of a service or of one attempt to connect, one for each local address.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rondevu_transport::gather::{HostPolicy, interfaces, usable_addresses};
@@ -14,11 +17,13 @@ use tokio::task::JoinHandle;
 use crate::batch::Batch;
 use crate::burst::Burst;
 use crate::cable::Cable;
+use crate::shared::lock;
 
 /// Sockets bound to concrete addresses, so that each datagram's local address is known.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    bound: Vec<Arc<Bound>>,
+    at: SocketAddr,
+    bound: Mutex<Vec<Arc<Bound>>>,
     cable: Cable,
 }
 
@@ -26,6 +31,9 @@ pub(crate) struct Sockets {
 #[derive(Debug)]
 struct Bound {
     address: SocketAddr,
+    /// Whether the machine has the address at the moment. The socket of one that it has lost is kept,
+    /// as it works again when the address is back.
+    is_present: AtomicBool,
     socket: UdpSocket,
     offload: UdpSocketState,
 }
@@ -35,7 +43,12 @@ impl Sockets {
     pub(crate) async fn bind(at: SocketAddr, cable: Cable) -> io::Result<Self> {
         let mut bound = Vec::new();
         let mut failure = None;
-        for ip in addresses(at.ip())? {
+        let mut ips = addresses(at.ip())?;
+        if ips.is_empty() {
+            // A machine without a network can still talk to itself.
+            ips.push(IpAddr::from([127, 0, 0, 1]));
+        }
+        for ip in ips {
             match Bound::bind(SocketAddr::new(ip, at.port())).await {
                 Ok(socket) => bound.push(Arc::new(socket)),
                 Err(error) => failure = Some(error),
@@ -43,17 +56,80 @@ impl Sockets {
         }
         match failure {
             Some(error) if bound.is_empty() => Err(error),
-            _ => Ok(Self { bound, cable }),
+            _ => Ok(Self {
+                at,
+                bound: Mutex::new(bound),
+                cable,
+            }),
         }
+    }
+
+    /// Follows the machine: binds the addresses that it has got, if each usable one was asked for, and
+    /// stops to count on those that it has lost. Whether anything has changed; nothing has as long
+    /// as it has no address at all.
+    ///
+    /// Cancellation: may have done a part; the next call does the rest.
+    pub(crate) async fn follow(&self, readers: &Readers) -> bool {
+        if !self.at.ip().is_unspecified() {
+            return false;
+        }
+        let usable = addresses(self.at.ip()).unwrap_or_default();
+        if usable.is_empty() {
+            return false;
+        }
+        let mut changed = false;
+        let bound = lock(&self.bound).clone();
+        for socket in &bound {
+            let is_present = usable.contains(&socket.address.ip());
+            changed |= socket.is_present.swap(is_present, Ordering::Relaxed) != is_present;
+        }
+        for ip in usable {
+            if bound.iter().any(|socket| socket.address.ip() == ip) {
+                continue;
+            }
+            match Bound::bind(SocketAddr::new(ip, self.at.port())).await {
+                Ok(socket) => {
+                    self.add(Arc::new(socket), readers);
+                    changed = true;
+                }
+                Err(error) => tracing::debug!(%ip, %error, "a new address cannot be used"),
+            }
+        }
+        changed
+    }
+
+    fn add(&self, socket: Arc<Bound>, readers: &Readers) {
+        let mut bound = lock(&self.bound);
+        if bound.len() >= SOCKETS_MAX {
+            let is_absent = |socket: &Arc<Bound>| !socket.is_present.load(Ordering::Relaxed);
+            if let Some(oldest) = bound.iter().position(is_absent) {
+                readers.end(bound.remove(oldest).address);
+            }
+        }
+        readers.begin(Arc::clone(&socket));
+        bound.push(socket);
+    }
+
+    fn bound_to(&self, address: SocketAddr) -> Option<Arc<Bound>> {
+        let bound = lock(&self.bound);
+        bound
+            .iter()
+            .find(|bound| bound.address == address)
+            .map(Arc::clone)
     }
 
     /// Whether one of the sockets is bound to `address`.
     pub(crate) fn has(&self, address: SocketAddr) -> bool {
-        self.bound.iter().any(|bound| bound.address == address)
+        self.bound_to(address).is_some()
     }
 
+    /// Those that the machine has.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().map(|bound| bound.address).collect()
+        let bound = lock(&self.bound);
+        let present = bound
+            .iter()
+            .filter(|bound| bound.is_present.load(Ordering::Relaxed));
+        present.map(|bound| bound.address).collect()
     }
 
     /// Sends datagrams in their order; what the system refuses is lost, as it may be on the
@@ -64,8 +140,7 @@ impl Sockets {
         if self.cable.is_cut() {
             return;
         }
-        let mut bound = self.bound.iter();
-        if let Some(bound) = bound.find(|bound| bound.address == batch.source()) {
+        if let Some(bound) = self.bound_to(batch.source()) {
             bound.send(batch).await;
         }
     }
@@ -76,11 +151,18 @@ impl Sockets {
         &self,
         deliver: impl Fn(Burst<&[u8]>) + Clone + Send + Sync + 'static,
     ) -> Readers {
-        let read = |bound: &Arc<Bound>| {
-            let (bound, cable) = (Arc::clone(bound), self.cable.clone());
-            tokio::spawn(read_one(bound, cable, deliver.clone()))
+        let cable = self.cable.clone();
+        let read = move |bound| tokio::spawn(read_one(bound, cable.clone(), deliver.clone()));
+        let readers = Readers {
+            tasks: Mutex::default(),
+            read: Box::new(read),
         };
-        Readers(self.bound.iter().map(read).collect())
+        let bound = lock(&self.bound);
+        bound
+            .iter()
+            .for_each(|bound| readers.begin(Arc::clone(bound)));
+        drop(bound);
+        readers
     }
 }
 
@@ -90,6 +172,7 @@ impl Bound {
         widen(&socket);
         Ok(Self {
             address: socket.local_addr()?,
+            is_present: AtomicBool::new(true),
             offload: UdpSocketState::new((&socket).into())?,
             socket,
         })
@@ -171,21 +254,14 @@ impl Bound {
     }
 }
 
+/// The addresses that `ip` stands for: itself, or each usable one of the machine.
 fn addresses(ip: IpAddr) -> io::Result<Vec<IpAddr>> {
     if !ip.is_unspecified() {
         return Ok(vec![ip]);
     }
     let usable = usable_addresses(&interfaces()?, HostPolicy::default());
-    let usable: Vec<_> = usable
-        .into_iter()
-        .filter(|a| ip.is_ipv6() || a.is_ipv4())
-        .collect();
-    // A machine without a network can still talk to itself.
-    Ok(if usable.is_empty() {
-        vec![IpAddr::from([127, 0, 0, 1])]
-    } else {
-        usable
-    })
+    let usable = usable.into_iter();
+    Ok(usable.filter(|a| ip.is_ipv6() || a.is_ipv4()).collect())
 }
 
 /// Asks for buffers that hold a full SCTP window of datagrams; with the usual ones a burst on a
@@ -219,13 +295,35 @@ async fn read_one(bound: Arc<Bound>, cable: Cable, deliver: impl Fn(Burst<&[u8]>
     }
 }
 
-/// Reading tasks that end with this value.
-#[derive(Debug)]
-pub(crate) struct Readers(Vec<JoinHandle<()>>);
+/// Reading tasks that end with this value, one for each socket.
+pub(crate) struct Readers {
+    tasks: Mutex<HashMap<SocketAddr, JoinHandle<()>>>,
+    read: Box<dyn Fn(Arc<Bound>) -> JoinHandle<()> + Send + Sync>,
+}
+
+impl Readers {
+    fn begin(&self, socket: Arc<Bound>) {
+        let address = socket.address;
+        lock(&self.tasks).insert(address, (self.read)(socket));
+    }
+
+    fn end(&self, address: SocketAddr) {
+        if let Some(task) = lock(&self.tasks).remove(&address) {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tasks = lock(&self.tasks);
+        f.debug_set().entries(tasks.keys()).finish()
+    }
+}
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+        lock(&self.tasks).values().for_each(JoinHandle::abort);
     }
 }
 
@@ -240,6 +338,8 @@ thread_local! {
 const BURSTS_MAX: usize = 8;
 /// The system puts no more together.
 const BURST_BYTES_MAX: usize = 64 * 1024;
+/// A machine that moves all day long gets more addresses than it has at any time.
+const SOCKETS_MAX: usize = 16;
 /// So many refusals are forgotten at once.
 const ERRORS_MAX: usize = 64;
 /// The system may grant less.
@@ -303,7 +403,8 @@ mod tests {
         let all: Vec<_> = (0..200).map(|n| datagram(&here, &there, n, 8)).collect();
         let contents: Vec<u8> = all.iter().flat_map(|d| d.payload.clone()).collect();
         let batch = Batch::of(&all[0]);
-        here.bound[0].send_together(&batch, &contents).await;
+        let socket = Arc::clone(&lock(&here.bound)[0]);
+        socket.send_together(&batch, &contents).await;
         for number in 0..200 {
             assert_eq!(arrivals.recv().await, Some((number, 8)));
         }

@@ -90,6 +90,13 @@ impl OfferPool {
         }
     }
 
+    /// Lets all offers be replaced, as if they were about to expire.
+    pub(super) fn outdate(&mut self, now: Instant) {
+        for offer in self.offers.values_mut() {
+            offer.stale_at = offer.stale_at.min(now);
+        }
+    }
+
     /// Removes all offers.
     pub(super) fn clear(&mut self) -> Vec<OfferKey> {
         core::mem::take(&mut self.offers).into_keys().collect()
@@ -228,6 +235,19 @@ mod tests {
         let gone = pool.handle_timeout(at(54));
         assert_eq!((gone.expired, gone.surplus), (vec![], keys(0..3)));
         assert_eq!(pool.ready(at(54)), 3);
+    }
+
+    #[test]
+    fn outdated_offers_are_replaced_and_then_deleted() {
+        let mut pool = pool(2, 2);
+        pool.outdate(at(10));
+        assert_eq!((pool.missing(at(10)), pool.ready(at(10))), (2, 0));
+        for key in keys(2..4) {
+            pool.add(key, TTL, at(11));
+        }
+        assert_eq!(pool.handle_timeout(at(11)), Gone::default());
+        assert_eq!(pool.handle_timeout(at(16)).surplus, keys(0..2));
+        assert_eq!(pool.ready(at(16)), 2);
     }
 
     #[test]

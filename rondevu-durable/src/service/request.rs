@@ -100,6 +100,15 @@ impl Request {
         self.setbacks = 0;
     }
 
+    /// What is under way was given up, and the next may be made at once: what failed before may work
+    /// in another network. A pause that the server has asked for is kept.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.end(now);
+        if self.is_failing() {
+            self.hasten(now);
+        }
+    }
+
     /// The server works again, as another kind of request has shown: no need to wait.
     pub(crate) fn hasten(&mut self, now: Instant) {
         self.not_before = self.not_before.min(now);

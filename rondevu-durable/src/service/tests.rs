@@ -114,6 +114,34 @@ fn it_is_renewed_in_time_and_its_older_offers_are_replaced_and_deleted() {
 }
 
 #[test]
+fn in_another_network_all_offers_are_replaced_at_once() {
+    let mut service = published(2);
+    service.handle_polled(&keys([0]), PollEnd::Waited, at(10));
+    assert_eq!(actions(&mut service, at(10)), [create([2]), poll()]);
+    // Both requests hang in the old network, and are made again.
+    service.handle_network_change(at(20));
+    assert_eq!(actions(&mut service, at(20)), [create([3, 4]), poll()]);
+    created(&mut service, [3, 4], at(30));
+    assert_eq!(actions(&mut service, at(30)), []);
+    assert_eq!(service.open_offers(at(30)), 2);
+    let deleted = ServiceAction::DeleteOffers { offers: keys([1]) };
+    assert_eq!(actions(&mut service, at(5030)), [deleted]);
+}
+
+#[test]
+fn another_network_ends_the_pauses_of_a_server_that_fails_but_not_those_it_asks_for() {
+    let mut service = published(1);
+    service.handle_poll_failed(ServiceRetry::Backoff, at(10));
+    assert_eq!(actions(&mut service, at(10)), []);
+    service.handle_network_change(at(20));
+    assert_eq!(actions(&mut service, at(20)), [create([1]), short_poll()]);
+    service.handle_write_failed(ServiceRetry::After(Duration::from_secs(3)), at(30));
+    service.handle_network_change(at(40));
+    assert_eq!(actions(&mut service, at(40)), [short_poll()]);
+    assert_eq!(actions(&mut service, at(3030)), [create([2])]);
+}
+
+#[test]
 fn the_surplus_of_a_renewal_is_deleted_once_nobody_takes_it_any_more() {
     let mut service = published(1);
     service.handle_polled(&keys([0]), PollEnd::Waited, at(30_000));

@@ -8,6 +8,7 @@ use reqwest::{Certificate, Client, Method};
 use tokio::time::timeout;
 use url::Url;
 
+use super::connections::Connections;
 use super::error_table::{Asked, meaning};
 use super::exchange::{Reply, Request, redirects};
 use super::session::{Authorized, Bearing, Session};
@@ -34,7 +35,7 @@ pub struct HttpSignaling {
 }
 
 pub(super) struct Shared {
-    client: Client,
+    connections: Arc<Connections>,
     base: Url,
     request_timeout: Duration,
     session: Session,
@@ -71,13 +72,18 @@ impl HttpSignaling {
         let shared = &*self.shared;
         Self {
             shared: Arc::new(Shared {
-                client: shared.client.clone(),
+                connections: Arc::clone(&shared.connections),
                 base: shared.base.clone(),
                 request_timeout: shared.request_timeout,
                 session: Session::default(),
                 waits: Mutex::new(*self.waits()),
             }),
         }
+    }
+
+    /// Requests from now on use new connections.
+    pub(super) fn renew_connections(&self) {
+        self.shared.connections.renew();
     }
 
     /// A request for the path made of `segments`.
@@ -95,7 +101,8 @@ impl HttpSignaling {
         asked: Asked,
         request: Request,
     ) -> Result<Reply, SignalingError> {
-        let sent = request.send(&self.shared.client, None);
+        let client = self.shared.connections.client();
+        let sent = request.send(&client, None);
         let reply = self.in_time(Duration::ZERO, sent).await?;
         success(asked, reply)
     }
@@ -109,9 +116,10 @@ impl HttpSignaling {
         wait: Duration,
     ) -> Result<Reply, SignalingError> {
         let shared = &*self.shared;
+        let client = shared.connections.client();
         let sent = shared
             .session
-            .send(&shared.client, &shared.base, &request, bearing);
+            .send(&client, &shared.base, &request, bearing);
         let Authorized { reply, peer } = self.in_time(wait, sent).await?;
         let reply = success(asked, reply)?;
         if matches!(asked, Asked::Publish | Asked::CreateOffers) {
@@ -213,11 +221,26 @@ impl HttpSignalingBuilder {
     /// root certificates (for `https` only).
     pub fn build(self) -> Result<HttpSignaling, SignalingError> {
         let base = parse_base(&self.base_url)?;
+        let request_timeout = self.request_timeout;
+        let scheme = base.scheme().to_owned();
+        let connections = Connections::new(move || self.client(&scheme))?;
+        Ok(HttpSignaling {
+            shared: Arc::new(Shared {
+                connections: Arc::new(connections),
+                base,
+                request_timeout,
+                session: Session::default(),
+                waits: Mutex::new(None),
+            }),
+        })
+    }
+
+    fn client(&self, scheme: &str) -> Result<Client, SignalingError> {
         let mut client = Client::builder()
             .user_agent(concat!("rondevu-signaling/", env!("CARGO_PKG_VERSION")))
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .redirect(redirects());
-        if base.scheme() == "http" {
+        if scheme == "http" {
             // Without TLS there is no need for root certificates, which a small system may lack.
             client = client.tls_certs_only([]);
         }
@@ -233,16 +256,7 @@ impl HttpSignalingBuilder {
             }
             client = client.tls_certs_merge(roots);
         }
-        let client = client.build().map_err(unusable)?;
-        Ok(HttpSignaling {
-            shared: Arc::new(Shared {
-                client,
-                base,
-                request_timeout: self.request_timeout,
-                session: Session::default(),
-                waits: Mutex::new(None),
-            }),
-        })
+        client.build().map_err(unusable)
     }
 }
 

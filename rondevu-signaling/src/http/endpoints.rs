@@ -34,6 +34,11 @@ impl Signaling for HttpSignaling {
         Some(Arc::new(self.with_new_session()))
     }
 
+    /// Opens new connections for requests from now on, of all peers that share them.
+    fn handle_network_change(&self) {
+        self.renew_connections();
+    }
+
     async fn claim_username(&self, claim: &SignedClaim) -> Result<ClaimedUsername, SignalingError> {
         let request = self.request(Method::POST, &["usernames", "claim"])?;
         let request = request.json(&wire::ClaimRequest {

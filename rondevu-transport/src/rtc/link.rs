@@ -23,6 +23,7 @@ use super::negotiated::Negotiated;
 use super::remote_sdp::RemoteSdp;
 use super::sources::Sources;
 use super::streams::{Opened, Streams};
+use super::succession::Succession;
 use super::translate::{channel_config, stream_options};
 use crate::stun::{Class, Stun};
 use crate::{Datagram, Fingerprints, Received, Transport, TransportError, Written};
@@ -46,6 +47,7 @@ pub(super) struct RtcLink {
     locals: Locals,
     idleness: Idleness,
     flight: Flight,
+    succession: Succession,
     drainage: Drainage,
     /// How many datagrams the engine was given since it was drained.
     undrained_datagrams: usize,
@@ -134,6 +136,7 @@ impl RtcLink {
             locals,
             idleness: Idleness::default(),
             flight: Flight::new(),
+            succession: Succession::default(),
             drainage: Drainage::Until(None),
             undrained_datagrams: 0,
             transmits: VecDeque::new(),
@@ -284,6 +287,7 @@ impl RtcLink {
             None => {
                 self.idleness.on_data(self.now);
                 self.flight.on_sent(&datagram, self.now);
+                self.succession.on_sent(datagram.destination, self.now);
                 self.locals.on_sent(&datagram);
             }
         }

@@ -124,17 +124,19 @@ impl Locals {
         }
     }
 
-    /// The path in use; `remotes` are the addresses that the peer has told.
-    pub(super) fn path(&self, remotes: &[(SocketAddr, CandidateKind)]) -> Option<LinkPath> {
+    /// The path in use; `remote_kind` tells how the peer has come by an address.
+    pub(super) fn path(
+        &self,
+        remote_kind: impl FnOnce(SocketAddr) -> CandidateKind,
+    ) -> Option<LinkPath> {
         let (source, remote) = self.used?;
         let (local, local_kind) = self.seen(source, remote);
         let mapped = self.mapped.iter().find(|m| m.path == (source, remote));
-        let told = remotes.iter().find(|(address, _)| *address == remote);
         Some(LinkPath {
             local,
             local_kind,
             remote,
-            remote_kind: told.map_or(CandidateKind::PeerReflexive, |(_, kind)| *kind),
+            remote_kind: remote_kind(remote),
             round_trip: mapped.and_then(|mapped| mapped.round_trip),
         })
     }
@@ -189,7 +191,10 @@ mod tests {
         let (base, relayed) = (address("10.0.0.2:5000"), address("203.0.113.9:6000"));
         let seen = address("203.0.113.1:7000");
         let peer = address("198.51.100.1:8000");
-        let remotes = [(peer, CandidateKind::ServerReflexive)];
+        let told = |address| {
+            assert_eq!(address, peer);
+            CandidateKind::ServerReflexive
+        };
         let described = [
             LocalCandidate::Host(base),
             LocalCandidate::ServerReflexive {
@@ -202,9 +207,9 @@ mod tests {
             },
         ];
         let mut locals = Locals::new(&described, "0".into());
-        assert_eq!(locals.path(&remotes), None);
+        assert_eq!(locals.path(told), None);
         locals.on_sent(&sent(base, peer));
-        let path = locals.path(&remotes).unwrap();
+        let path = locals.path(told).unwrap();
         assert_eq!((path.local, path.local_kind), (base, CandidateKind::Host));
         assert_eq!(path.remote_kind, CandidateKind::ServerReflexive);
 
@@ -216,18 +221,17 @@ mod tests {
         let at = |millis| Instant::from_origin(Duration::from_millis(millis));
         locals.on_check([1; 12], at(100));
         locals.on_mapped(answer, seen, [1; 12], at(130));
-        let path = locals.path(&remotes).unwrap();
+        let path = locals.path(told).unwrap();
         assert_eq!(path.local_kind, CandidateKind::ServerReflexive);
         assert_eq!(path.local, seen);
         assert_eq!(path.round_trip, Some(Duration::from_millis(30)));
         locals.on_mapped(answer, address("203.0.113.1:7001"), [2; 12], at(140));
-        let path = locals.path(&[]).unwrap();
+        let path = locals.path(told).unwrap();
         assert_eq!(path.local_kind, CandidateKind::PeerReflexive);
-        assert_eq!(path.remote_kind, CandidateKind::PeerReflexive);
         assert!(!path.is_relayed());
 
         locals.on_sent(&sent(relayed, peer));
-        let path = locals.path(&remotes).unwrap();
+        let path = locals.path(told).unwrap();
         assert_eq!((path.local, path.is_relayed()), (relayed, true));
     }
 

@@ -28,6 +28,7 @@ pub(crate) mod remote_sdp;
 pub(crate) mod sdp_text;
 pub(crate) mod sources;
 pub(crate) mod streams;
+pub(crate) mod succession;
 #[cfg(feature = "str0m")]
 mod translate;
 

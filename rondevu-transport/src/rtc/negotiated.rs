@@ -17,7 +17,7 @@ pub(super) struct Negotiated {
     pub(super) message_bytes_max: usize,
     candidates_left: usize,
     /// What the peer has told of its addresses.
-    pub(super) remotes: Vec<(SocketAddr, CandidateKind)>,
+    pub(super) remotes: Vec<Candidate>,
 }
 
 impl Negotiated {
@@ -51,12 +51,25 @@ impl Negotiated {
         match self.candidates_left.checked_sub(1) {
             Some(left) => {
                 self.candidates_left = left;
-                self.remotes.push((candidate.addr(), kind(&candidate)));
+                self.remotes.push(candidate.clone());
                 self.rtc.add_remote_candidate(candidate);
             }
             None => debug!("one candidate too many ignored"),
         }
         Ok(())
+    }
+
+    /// Gives an address up that the peer has told.
+    pub(super) fn forget(&mut self, remote: SocketAddr) {
+        for candidate in self.remotes.extract_if(.., |told| told.addr() == remote) {
+            self.rtc.direct_api().invalidate_candidate(&candidate);
+        }
+    }
+
+    /// How the peer has come by an address.
+    pub(super) fn kind(&self, remote: SocketAddr) -> CandidateKind {
+        let told = self.remotes.iter().find(|told| told.addr() == remote);
+        told.map_or(CandidateKind::PeerReflexive, kind)
     }
 }
 

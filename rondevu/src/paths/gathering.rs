@@ -1,7 +1,7 @@
 //! The task that drives a gatherer: sends its questions, resolves names, keeps its streams.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use rondevu_core::Instant;
@@ -124,6 +124,12 @@ impl Gathering {
         self.shared.send(&transmits).await;
         // What goes by a stream, and what the machine wants later, is for the task.
         self.shared.wake.notify_one();
+    }
+
+    /// The sockets are bound to these addresses now.
+    pub(super) fn handle_bases(&self, bases: &[SocketAddr]) {
+        self.shared
+            .tell(|machine, now| machine.handle_bases(bases, now));
     }
 
     pub(super) fn release_unused(&self) {

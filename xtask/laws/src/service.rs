@@ -105,6 +105,11 @@ impl Machine for Subject {
             5 if std::mem::take(&mut self.polling) => {
                 self.service.handle_poll_failed(retry(script), self.now);
             }
+            8 => {
+                // Given up, as the machine asks.
+                (self.writing, self.polling, self.checking) = (None, false, false);
+                self.service.handle_network_change(self.now);
+            }
             _ => {
                 self.now += script.duration();
                 return;

@@ -56,12 +56,14 @@ struct Stage<'a> {
 type Told = (Duration, String);
 type Story = fn(&Stage<'_>) -> Result<Told>;
 
-const STORIES: [(&str, Story); 9] = [
+const STORIES: [(&str, Story); 11] = [
     ("TURN over TLS", over_tls),
     ("relays alone on both sides", relays_alone),
     ("wrong TURN credentials", wrong_credentials),
     ("the dialer's NAT rebinds", nat_rebinds),
     ("the dialer roams", dialer_roams),
+    ("the service roams", service_roams),
+    ("the service roams, no NAT, no server", service_roams_alone),
     ("1 % loss", |stage| stage.loss(1)),
     ("5 % loss", |stage| stage.loss(5)),
     ("20 % loss", |stage| stage.loss(20)),
@@ -163,17 +165,38 @@ fn nat_rebinds(stage: &Stage<'_>) -> Result<Told> {
 /// The dialer's machine has another address.
 fn dialer_roams(stage: &Stage<'_>) -> Result<Told> {
     let mut pair = stage.connect(&STUN, &STUN)?;
-    let (peer, nat) = (Side::B.peer(), Nat::PortRestricted);
-    let (old, new, gateway) = (
-        Side::B.host(nat, 2),
-        Side::B.host(nat, 3),
-        Side::B.host(nat, 1),
-    );
-    sh(&format!(
-        "ip -n {peer} addr del {old}/24 dev eth0 && ip -n {peer} addr add {new}/24 dev eth0 \
-         && ip -n {peer} route add default via {gateway}"
-    ))?;
+    move_to_another_address(Side::B, Nat::PortRestricted)?;
     healed(&mut pair)
+}
+
+/// The service's machine has another address, and is found there by others too.
+fn service_roams(stage: &Stage<'_>) -> Result<Told> {
+    let mut pair = stage.connect(&STUN, &STUN)?;
+    move_to_another_address(Side::A, Nat::PortRestricted)?;
+    healed(&mut pair)
+}
+
+/// The service's machine has another address, and nothing but the link itself can tell the dialer.
+fn service_roams_alone(stage: &Stage<'_>) -> Result<Told> {
+    for side in [Side::A, Side::B] {
+        stage.internet.side(side, Nat::None)?;
+    }
+    let mut pair = stage.connect(&[], &[])?;
+    sh("ip -n sw link set servers-eth0 down")?;
+    let healed = move_to_another_address(Side::A, Nat::None).and_then(|()| pair.exchange(LIMIT));
+    sh("ip -n sw link set servers-eth0 up")?;
+    let path = pair.latest_path()?;
+    Ok((healed?, format!("the link was kept: {path}")))
+}
+
+fn move_to_another_address(side: Side, nat: Nat) -> Result<()> {
+    let peer = side.peer();
+    let (old, new, gateway) = (side.host(nat, 2), side.host(nat, 3), side.host(nat, 1));
+    let bits = nat.prefix();
+    sh(&format!(
+        "ip -n {peer} addr del {old}/{bits} dev eth0 && ip -n {peer} addr add {new}/{bits} dev eth0 \
+         && ip -n {peer} route add default via {gateway}"
+    ))
 }
 
 fn healed(pair: &mut Pair) -> Result<Told> {

@@ -32,6 +32,15 @@ impl Nat {
         Self::NoUdp,
     ];
 
+    /// The bits of the network behind it that are the network's.
+    pub(super) fn prefix(self) -> u8 {
+        match self {
+            // There are few public addresses.
+            Self::None => 29,
+            _ => 24,
+        }
+    }
+
     /// Whether two peers behind these reach each other without a relay (RFC 5128, section 3.4, and
     /// RFC 4787): not if one has no UDP, and not if one changes its port for each destination while
     /// the other insists on the port.

@@ -86,7 +86,7 @@ impl Internet {
         let (lan, middle) = (format!("lan{peer}"), format!("mid{peer}"));
         let public = format!("203.0.113.{}", side.number());
         let (own, gateway) = (side.host(nat, 2), side.host(nat, 1));
-        let bits = if nat == Nat::None { 29 } else { 24 };
+        let bits = nat.prefix();
         // What was there before may not be.
         sh(&format!(
             "for l in {peer}-eth0 {router}-lan {router}-wan {carrier}-lan {carrier}-wan; do \

@@ -21,6 +21,7 @@ enum Fact {
     PollFailed(ServiceRetry),
     Checked(Presence),
     CheckFailed(ServiceRetry),
+    NetworkChanged,
     /// The earliest deadline has come.
     Timeout,
 }
@@ -43,6 +44,7 @@ impl Fact {
             Self::PollFailed(_) => "handle_poll_failed",
             Self::Checked(_) => "handle_checked",
             Self::CheckFailed(_) => "handle_check_failed",
+            Self::NetworkChanged => "handle_network_change",
             Self::Timeout => "handle_timeout",
         }
     }
@@ -65,6 +67,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ("answered", Fact::Answered),
         ("checked: found", Fact::Checked(Presence::Found)),
         ("checked: missing", Fact::Checked(Presence::Missing)),
+        ("the network changes", Fact::NetworkChanged),
         ("the deadline comes", Fact::Timeout),
     ]);
     for (name, retry) in RETRIES {
@@ -193,6 +196,7 @@ fn effect(mut service: ServiceMachine, fact: Fact) -> Option<String> {
             waits(&service.checking)?;
             service.handle_check_failed(retry, now);
         }
+        Fact::NetworkChanged => service.handle_network_change(now),
         Fact::Timeout => now = service.poll_timeout()?.at,
     }
     let wanted = actions(&mut service, now);

@@ -257,8 +257,8 @@ impl Transport for RtcLink {
     }
 
     fn path(&self) -> Option<LinkPath> {
-        let remotes = &self.negotiated()?.remotes;
-        self.locals.path(remotes)
+        let negotiated = self.negotiated()?;
+        self.locals.path(|remote| negotiated.kind(remote))
     }
 
     fn fingerprints(&self) -> Option<Fingerprints> {

@@ -17,6 +17,7 @@ impl RtcLink {
                 return debug!(?datagram, "STUN of a stranger ignored");
             }
         }
+        self.succession.on_received(datagram.source, self.now);
         if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address())
             && !self.sources.admit_mapped(mapped)
         {
@@ -37,7 +38,19 @@ impl RtcLink {
         if let Phase::Offering { early_checks, .. } = &mut self.phase {
             *early_checks = (*early_checks + 1).min(EARLY_CHECKS_MAX);
         }
+        // A proven address may be forged, and this costs the path in use.
+        let chosen = stun.class() == Class::Request
+            && stun.chooses()
+            && self.rtc().is_some_and(|rtc| rtc.accepts(&input));
         self.feed(input);
+        if chosen
+            && let Some(dead) = self.succession.on_chosen(datagram.source, self.now)
+            && let Phase::Negotiated(negotiated) = &mut self.phase
+        {
+            debug!(%dead, "the peer has moved");
+            negotiated.forget(dead);
+            self.turn(self.now);
+        }
     }
 
     pub(super) fn on_dtls(&mut self, datagram: Received<'_>) {
@@ -48,6 +61,7 @@ impl RtcLink {
             let held = self.sources.hold(datagram);
             return debug!(?datagram, held, "DTLS before there is a path");
         }
+        self.succession.on_received(datagram.source, self.now);
         self.idleness.on_data(self.now);
         self.flight.on_received(datagram.payload);
         let Some(input) = self.parse(datagram) else {

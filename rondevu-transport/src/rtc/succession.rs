@@ -1,0 +1,76 @@
+//! What to do with a path whose other end has moved away.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rondevu_core::Instant;
+
+/// Notices that the peer speaks from another address while the one in use is silent.
+///
+/// The side that does not choose paths sends by the best that the peer has ever chosen, until its
+/// checks on it have failed for long. A peer that has moved chooses another, which need not be
+/// better: then the old address has to be given up for the new one to be used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Succession {
+    in_use: Option<InUse>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InUse {
+    remote: SocketAddr,
+    heard_at: Instant,
+}
+
+impl Succession {
+    /// A message was sent to `remote`.
+    pub(crate) fn on_sent(&mut self, remote: SocketAddr, now: Instant) {
+        if self.in_use.is_none_or(|used| used.remote != remote) {
+            let heard_at = now;
+            self.in_use = Some(InUse { remote, heard_at });
+        }
+    }
+
+    /// Something came in from an address that is the peer's.
+    pub(crate) fn on_received(&mut self, source: SocketAddr, now: Instant) {
+        if let Some(used) = &mut self.in_use
+            && used.remote == source
+        {
+            used.heard_at = now;
+        }
+    }
+
+    /// The peer chooses the path from `source`; which address is to be given up for it, if one is.
+    pub(crate) fn on_chosen(&mut self, source: SocketAddr, now: Instant) -> Option<SocketAddr> {
+        let is_dead = |used: &mut InUse| {
+            used.remote != source && now.saturating_since(used.heard_at) >= SILENCE
+        };
+        self.in_use.take_if(is_dead).map(|used| used.remote)
+    }
+}
+
+/// An idle link hears an answer to a check every 2.5 s, and 250 ms later if one is lost.
+const SILENCE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_given_up_once_it_is_silent_and_another_is_chosen() {
+        let at = |millis| Instant::from_origin(Duration::from_millis(millis));
+        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let (old, new) = (address(1), address(2));
+        let mut succession = Succession::default();
+        assert_eq!(succession.on_chosen(new, at(9_000)), None);
+        succession.on_sent(old, at(10_000));
+        succession.on_received(old, at(11_000));
+        succession.on_received(new, at(13_000));
+        succession.on_sent(old, at(13_500));
+        assert_eq!(succession.on_chosen(old, at(14_000)), None);
+        assert_eq!(succession.on_chosen(new, at(13_999)), None);
+        assert_eq!(succession.on_chosen(new, at(14_000)), Some(old));
+        assert_eq!(succession.on_chosen(new, at(15_000)), None);
+        succession.on_sent(new, at(15_000));
+        assert_eq!(succession.on_chosen(new, at(20_000)), None);
+    }
+}
