@@ -7,12 +7,14 @@
 mod closing;
 mod hostile;
 mod messages;
+mod moving;
 mod opening;
 mod pair;
 
 pub use closing::*;
 pub use hostile::*;
 pub use messages::*;
+pub use moving::*;
 pub use opening::*;
 pub use pair::{Pair, Side};
 

@@ -14,6 +14,7 @@ use super::sctp::SctpConfig;
 use crate::rtc::RtcConfig;
 use crate::rtc::credentials::Credentials;
 use crate::rtc::epoch::Epoch;
+use crate::rtc::locals::Locals;
 use crate::rtc::remote_sdp::RemoteSdp;
 use crate::rtc::sdp_text::{IceLite, SdpText, Setup};
 use crate::{Answered, LocalCandidate, Offered, TransportError, TransportFactory};
@@ -115,7 +116,8 @@ impl TransportFactory for ComposedFactory {
     ) -> Result<Offered, TransportError> {
         let (ice, candidates) = self.ice(local)?;
         let text = self.describe(&ice, MID, Setup::ActPass, &candidates);
-        let mut link = ComposedLink::offering(Arc::clone(&self.shared), ice);
+        let locals = Locals::new(local, MID.into());
+        let mut link = ComposedLink::offering(Arc::clone(&self.shared), ice, locals);
         let stream = link.add_stream(stream)?;
         Ok(Offered {
             transport: Box::new(link),
@@ -138,7 +140,8 @@ impl TransportFactory for ComposedFactory {
         };
         let (ice, candidates) = self.ice(local)?;
         let text = self.describe(&ice, remote.mid(), setup, &candidates);
-        let mut link = ComposedLink::offering(Arc::clone(&self.shared), ice);
+        let locals = Locals::new(local, remote.mid().to_owned());
+        let mut link = ComposedLink::offering(Arc::clone(&self.shared), ice, locals);
         link.begin(&remote, Role::Answerer, now);
         Ok(Answered {
             transport: Box::new(link),

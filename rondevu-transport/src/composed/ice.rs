@@ -7,15 +7,16 @@ use is::{IceAgent, IceAgentEvent, IceCreds, Protocol};
 use tracing::debug;
 
 use crate::rtc::RtcConfig;
-use crate::rtc::candidate::{REMOTE_CANDIDATES_MAX, local_candidate, parse_candidate};
+use crate::rtc::candidate::local_candidate;
 use crate::rtc::remote_sdp::RemoteSdp;
+use crate::rtc::remotes::Remotes;
 use crate::{Datagram, LocalCandidate, Received, TransportError};
 
 /// One side's search for a path.
 #[derive(Debug)]
 pub(super) struct Ice {
     agent: IceAgent,
-    candidates_left: usize,
+    pub(super) remotes: Remotes,
 }
 
 /// Both ends of the path that was chosen.
@@ -42,7 +43,7 @@ impl Ice {
         agent.set_max_stun_retransmits(config.probes());
         Self {
             agent,
-            candidates_left: REMOTE_CANDIDATES_MAX,
+            remotes: Remotes::new(),
         }
     }
 
@@ -58,6 +59,27 @@ impl Ice {
                 Some(added.to_sdp_string())
             })
             .collect()
+    }
+
+    /// Takes a local address that was found later; its candidate line, unless it is of no use.
+    pub(super) fn add_late_local(&mut self, candidate: LocalCandidate) -> Option<String> {
+        let candidate = local_candidate(candidate).ok()?;
+        let added = self.agent.add_local_candidate(candidate)?;
+        Some(added.to_sdp_string())
+    }
+
+    /// Gives up a local address.
+    pub(super) fn remove_local(&mut self, candidate: LocalCandidate) {
+        if let Ok(candidate) = local_candidate(candidate) {
+            self.agent.invalidate_candidate(&candidate);
+        }
+    }
+
+    /// Gives up an address that the peer has told.
+    pub(super) fn forget_remote(&mut self, remote: SocketAddr) {
+        for candidate in self.remotes.forget(remote) {
+            self.agent.invalidate_candidate(&candidate);
+        }
     }
 
     pub(super) fn ufrag(&self) -> &str {
@@ -82,16 +104,8 @@ impl Ice {
     }
 
     pub(super) fn add_remote(&mut self, line: &str) -> Result<(), TransportError> {
-        let Some(candidate) = parse_candidate(line)? else {
-            debug!("candidate of a kind that is not used ignored");
-            return Ok(());
-        };
-        match self.candidates_left.checked_sub(1) {
-            Some(left) => {
-                self.candidates_left = left;
-                self.agent.add_remote_candidate(candidate);
-            }
-            None => debug!("one candidate too many ignored"),
+        if let Some(candidate) = self.remotes.enter(line)? {
+            self.agent.add_remote_candidate(candidate);
         }
         Ok(())
     }

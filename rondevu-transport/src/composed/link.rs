@@ -15,12 +15,15 @@ use super::factory::{MID, Shared};
 use super::ice::{Ice, News, Role, Route};
 use crate::rtc::flight::Flight;
 use crate::rtc::idleness::Idleness;
+use crate::rtc::locals::Locals;
 use crate::rtc::remote_sdp::RemoteSdp;
 use crate::rtc::sdp_text::Setup;
 use crate::rtc::sources::Sources;
 use crate::rtc::streams::{Opened, Streams};
+use crate::rtc::succession::Succession;
 use crate::stun::{Class, Stun};
-use crate::{Datagram, Fingerprints, Received, Transport, TransportError, Written};
+use crate::{Datagram, Fingerprints, LinkPath, LinkStage, LocalCandidate};
+use crate::{Received, Transport, TransportError, Written};
 
 /// One link, in either role.
 ///
@@ -35,8 +38,10 @@ pub(super) struct ComposedLink {
     streams: Streams<Channel>,
     channels: Channels,
     sources: Sources,
+    locals: Locals,
     idleness: Idleness,
     flight: Flight,
+    succession: Succession,
     /// When the agent wants to be called.
     ice_at: Option<Instant>,
     /// Nothing is due before, whatever the parts say.
@@ -68,6 +73,7 @@ struct Negotiated {
     /// When the handshake wants to be called.
     dtls_at: Option<Instant>,
     side: Side,
+    is_secured: bool,
 }
 
 /// Whether written messages wait to be made into datagrams.
@@ -78,7 +84,7 @@ enum Output {
 }
 
 impl ComposedLink {
-    pub(super) fn offering(shared: Arc<Shared>, ice: Ice) -> Self {
+    pub(super) fn offering(shared: Arc<Shared>, ice: Ice, locals: Locals) -> Self {
         Self {
             streams: Streams::new(shared.config.streams_max),
             channels: Channels::new(&shared.sctp),
@@ -88,8 +94,10 @@ impl ComposedLink {
             ice,
             route: None,
             sources: Sources::default(),
+            locals,
             idleness: Idleness::default(),
             flight: Flight::new(),
+            succession: Succession::default(),
             ice_at: None,
             resting_until: Instant::ORIGIN,
             output: Output::Gathered,
@@ -131,6 +139,7 @@ impl ComposedLink {
             dtls: Dtls::new(&shared.dtls, &shared.certificate, side, promised, std_now),
             dtls_at: None,
             side,
+            is_secured: false,
         }));
         self.ice.begin(remote, role);
         // The checks that came before the answer are worked off one in each call, 50 ms apart.
@@ -220,6 +229,14 @@ impl ComposedLink {
         });
     }
 
+    /// Lets the agent look at its candidates, of which some have changed.
+    fn search_anew(&mut self) {
+        if self.negotiated().is_some() {
+            self.ice.handle_timeout(self.std_now());
+            self.work();
+        }
+    }
+
     /// There is a path: the handshake can begin.
     fn on_path(&mut self) {
         let now = self.std_now();
@@ -234,9 +251,11 @@ impl ComposedLink {
     }
 
     fn transmit_check(&mut self, datagram: Datagram) {
-        match Stun::parse(&datagram.payload).map(|stun| stun.class()) {
-            Some(Class::Request) => self.idleness.on_check(self.now),
-            Some(Class::Success | Class::Failure | Class::Indication) | None => {}
+        if let Some(stun) = Stun::parse(&datagram.payload)
+            && stun.class() == Class::Request
+        {
+            self.idleness.on_check(self.now);
+            self.locals.on_check(stun.transaction(), self.now);
         }
         self.transmits.push_back(datagram);
     }
@@ -271,11 +290,14 @@ impl ComposedLink {
                     };
                     self.idleness.on_data(self.now);
                     self.flight.on_sent(&datagram, self.now);
+                    self.succession.on_sent(datagram.destination, self.now);
+                    self.locals.on_sent(&datagram);
                     self.transmits.push_back(datagram);
                 }
                 Said::Data(packet) => self.channels.handle(packet, now),
                 Said::Secured => {
                     let side = negotiated.side;
+                    negotiated.is_secured = true;
                     let info = self.info();
                     self.events.push_back(LinkEvent::Connected(info));
                     self.channels.start(side, now);

@@ -71,6 +71,16 @@ mod answered_by_str0m {
 }
 
 #[test]
+fn a_service_that_moves_keeps_its_link() {
+    crate::conformance::a_service_that_moves_keeps_its_link(&fixture());
+}
+
+#[test]
+fn an_address_that_is_found_later_is_told_and_used() {
+    crate::conformance::an_address_that_is_found_later_is_told_and_used(&fixture());
+}
+
+#[test]
 fn opening_takes_eight_round_trips_at_most() {
     for millis in [5, 25, 50, 100] {
         let one_way = Duration::from_millis(millis);

@@ -45,7 +45,5 @@ fn is_unusable(line: &str) -> bool {
     tcp || name
 }
 
-/// A peer's description may name 32; as many again may trickle in.
-pub(crate) const REMOTE_CANDIDATES_MAX: usize = 64;
 /// The longest candidate line in the wild has about 200 bytes.
 const CANDIDATE_BYTES_MAX: usize = 1024;

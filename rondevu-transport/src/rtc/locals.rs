@@ -11,7 +11,7 @@ use crate::{CandidateKind, Datagram, LinkPath, LocalCandidate, Received};
 
 /// What a link knows of its own addresses.
 #[derive(Debug)]
-pub(super) struct Locals {
+pub(crate) struct Locals {
     /// The tag of the media section that candidates are told for.
     mid: String,
     known: Vec<LocalCandidate>,
@@ -35,7 +35,7 @@ struct Mapped {
 
 impl Locals {
     /// Those that the description has.
-    pub(super) fn new(described: &[LocalCandidate], mid: String) -> Self {
+    pub(crate) fn new(described: &[LocalCandidate], mid: String) -> Self {
         Self {
             mid,
             known: described.to_vec(),
@@ -48,27 +48,27 @@ impl Locals {
     }
 
     /// Whether `candidate` is new and may be added.
-    pub(super) fn has_room(&self, candidate: LocalCandidate) -> bool {
+    pub(crate) fn has_room(&self, candidate: LocalCandidate) -> bool {
         !self.known.contains(&candidate) && self.added < ADDED_MAX
     }
 
     /// Enters a candidate; `line` is for the peer.
-    pub(super) fn add(&mut self, candidate: LocalCandidate, line: Option<String>) {
+    pub(crate) fn add(&mut self, candidate: LocalCandidate, line: Option<String>) {
         self.added += 1;
         self.known.push(candidate);
         self.news.extend(line);
     }
 
-    pub(super) fn remove(&mut self, candidate: LocalCandidate) {
+    pub(crate) fn remove(&mut self, candidate: LocalCandidate) {
         self.known.retain(|known| *known != candidate);
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.known.len()
     }
 
     /// The next candidate that the peer has not been told.
-    pub(super) fn poll_news(&mut self, ufrag: &str) -> Option<IceCandidate> {
+    pub(crate) fn poll_news(&mut self, ufrag: &str) -> Option<IceCandidate> {
         Some(IceCandidate {
             candidate: self.news.pop_front()?,
             sdp_mid: Some(self.mid.clone()),
@@ -78,12 +78,12 @@ impl Locals {
     }
 
     /// A datagram that is no check was sent.
-    pub(super) fn on_sent(&mut self, datagram: &Datagram) {
+    pub(crate) fn on_sent(&mut self, datagram: &Datagram) {
         self.used = Some((datagram.source, datagram.destination));
     }
 
     /// A check was sent.
-    pub(super) fn on_check(&mut self, transaction: Transaction, now: Instant) {
+    pub(crate) fn on_check(&mut self, transaction: Transaction, now: Instant) {
         // A check that is repeated is timed from the first: better too long than too short.
         if self.checks.iter().any(|(known, _)| *known == transaction) {
             return;
@@ -95,7 +95,7 @@ impl Locals {
     }
 
     /// The peer, in `answer` to a check, says that it saw it come from `address`.
-    pub(super) fn on_mapped(
+    pub(crate) fn on_mapped(
         &mut self,
         answer: Received<'_>,
         address: SocketAddr,
@@ -125,7 +125,7 @@ impl Locals {
     }
 
     /// The path in use; `remote_kind` tells how the peer has come by an address.
-    pub(super) fn path(
+    pub(crate) fn path(
         &self,
         remote_kind: impl FnOnce(SocketAddr) -> CandidateKind,
     ) -> Option<LinkPath> {

@@ -5,6 +5,8 @@
 //!   certificate, limits     ├─ streams    which channel is which stream, who may write
 //!                           ├─ sources    which addresses are heard, early DTLS
 //!                           ├─ locals     its own candidates, and the path in use
+//!                           ├─ remotes    the peer's candidates
+//!                           ├─ succession what to do when the peer has moved
 //!                           ├─ flight     what to repeat while connecting
 //!                           ├─ idleness   when checks may wait
 //!                           └─ remote_sdp what of the peer's description is believed
@@ -20,11 +22,11 @@ pub(crate) mod flight;
 pub(crate) mod idleness;
 #[cfg(feature = "str0m")]
 mod link;
-#[cfg(feature = "str0m")]
-mod locals;
+pub(crate) mod locals;
 #[cfg(feature = "str0m")]
 mod negotiated;
 pub(crate) mod remote_sdp;
+pub(crate) mod remotes;
 pub(crate) mod sdp_text;
 pub(crate) mod sources;
 pub(crate) mod streams;

@@ -14,6 +14,16 @@ mod conformance {
     crate::transport_conformance!(crate::rtc::fixture());
 }
 
+#[test]
+fn a_service_that_moves_keeps_its_link() {
+    crate::conformance::a_service_that_moves_keeps_its_link(&fixture());
+}
+
+#[test]
+fn an_address_that_is_found_later_is_told_and_used() {
+    crate::conformance::an_address_that_is_found_later_is_told_and_used(&fixture());
+}
+
 fn time_to_open(one_way: Duration) -> Duration {
     let mut pair = Pair::new(&fixture(), 1, Conditions::delay(one_way)).unwrap();
     let start = pair.now;

@@ -37,9 +37,29 @@ impl Transport for ComposedLink {
             return Ok(());
         };
         self.ice.add_remote(line)?;
-        self.ice.handle_timeout(self.std_now());
-        self.work();
+        self.search_anew();
         Ok(())
+    }
+
+    fn add_local_candidate(&mut self, candidate: LocalCandidate, now: Instant) {
+        self.advance(now);
+        if matches!(self.phase, Phase::Ended) || !self.locals.has_room(candidate) {
+            return;
+        }
+        let line = self.ice.add_late_local(candidate);
+        self.locals.add(candidate, line);
+        self.search_anew();
+    }
+
+    fn remove_local_candidate(&mut self, candidate: LocalCandidate, now: Instant) {
+        self.advance(now);
+        self.locals.remove(candidate);
+        self.ice.remove_local(candidate);
+        self.search_anew();
+    }
+
+    fn poll_candidate(&mut self) -> Option<IceCandidate> {
+        self.locals.poll_news(self.ice.ufrag())
     }
 
     fn open_stream(
@@ -186,6 +206,25 @@ impl Transport for ComposedLink {
             negotiated.message_bytes_max
         });
         peer.min(self.shared.buffer_bytes().max(MESSAGE_BYTES_MAX))
+    }
+
+    fn stage(&self) -> LinkStage {
+        match (&self.phase, self.route) {
+            (Phase::Offering { .. }, _) => LinkStage::Offered,
+            (Phase::Negotiated(negotiated), _) if negotiated.is_secured => LinkStage::Connected,
+            (Phase::Negotiated(_), Some(_)) => LinkStage::Securing,
+            (Phase::Negotiated(_), None) => LinkStage::Searching {
+                local: self.locals.count(),
+                remote: self.ice.remotes.count(),
+            },
+            // What it was is known from its last event.
+            (Phase::Ended, _) => LinkStage::Unknown,
+        }
+    }
+
+    fn path(&self) -> Option<LinkPath> {
+        self.negotiated()?;
+        self.locals.path(|remote| self.ice.remotes.kind(remote))
     }
 
     fn fingerprints(&self) -> Option<Fingerprints> {

@@ -12,13 +12,16 @@ impl ComposedLink {
         if !accepted || !self.sources.admit(datagram.source) {
             return debug!(?datagram, "STUN of a stranger ignored");
         }
-        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address())
-            && !self.sources.admit_mapped(mapped)
-        {
-            return debug!(
-                ?datagram,
-                "peer claims too many addresses, response ignored"
-            );
+        self.succession.on_received(datagram.source, self.now);
+        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address()) {
+            if !self.sources.admit_mapped(mapped) {
+                return debug!(
+                    ?datagram,
+                    "peer claims too many addresses, response ignored"
+                );
+            }
+            self.locals
+                .on_mapped(datagram, mapped, stun.transaction(), self.now);
         }
         if stun.class() == Class::Success
             && let Some(round_trip) = self.idleness.on_answer(self.now)
@@ -28,9 +31,16 @@ impl ComposedLink {
         if let Phase::Offering { early_checks } = &mut self.phase {
             *early_checks = (*early_checks + 1).min(EARLY_CHECKS_MAX);
         }
-        if !matches!(self.phase, Phase::Ended) {
-            self.ice
-                .handle(datagram, self.shared.epoch.to_std(self.now));
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        // A proven address may be forged, and this costs the path in use.
+        let chosen = stun.class() == Class::Request && stun.chooses() && self.ice.accepts(datagram);
+        self.ice.handle(datagram, self.std_now());
+        if chosen && let Some(dead) = self.succession.on_chosen(datagram.source, self.now) {
+            debug!(%dead, "the peer has moved");
+            self.ice.forget_remote(dead);
+            self.ice.handle_timeout(self.std_now());
         }
     }
 
@@ -42,6 +52,7 @@ impl ComposedLink {
             let held = self.sources.hold(datagram);
             return debug!(?datagram, held, "DTLS before there is a path");
         }
+        self.succession.on_received(datagram.source, self.now);
         self.feed_dtls(datagram.payload);
     }
 }

@@ -251,14 +251,14 @@ impl Transport for RtcLink {
             (_, Path::Found) => LinkStage::Securing,
             (_, Path::Searched) => LinkStage::Searching {
                 local: self.locals.count(),
-                remote: self.negotiated().map_or(0, |n| n.remotes.len()),
+                remote: self.negotiated().map_or(0, |n| n.remotes.count()),
             },
         }
     }
 
     fn path(&self) -> Option<LinkPath> {
         let negotiated = self.negotiated()?;
-        self.locals.path(|remote| negotiated.kind(remote))
+        self.locals.path(|remote| negotiated.remotes.kind(remote))
     }
 
     fn fingerprints(&self) -> Option<Fingerprints> {
