@@ -23,7 +23,12 @@ pub(crate) fn run() -> Result<Outcome> {
     }
     match obstacle() {
         Some(obstacle) => missing.push(obstacle),
-        None => in_own_network()?.run_within(BROWSER_LIMIT)?,
+        None => {
+            let peer = build_program("examples/browser_peer")?;
+            for engine in ENGINES {
+                in_own_network(&peer, engine).run_within(BROWSER_LIMIT)?;
+            }
+        }
     }
     Ok(match missing.len() {
         0 => Outcome::Done,
@@ -47,10 +52,10 @@ fn obstacle() -> Option<&'static str> {
     }
 }
 
-fn in_own_network() -> Result<Invocation> {
-    let peer = build_program("examples/browser_peer")?;
-    let check = format!("{NETWORK} && exec '{peer}' --udp {ADDRESS} --check {CHROMIUM}");
-    Ok(unshare().args(["sh", "-c", &check]))
+fn in_own_network(peer: &str, engine: &str) -> Invocation {
+    let check =
+        format!("{NETWORK} && exec '{peer}' --udp {ADDRESS} --engine {engine} --check {CHROMIUM}");
+    unshare().args(["sh", "-c", &check])
 }
 
 /// A network with nothing in it, and a process table that ends with its first process.
@@ -67,6 +72,8 @@ fn unshare() -> Invocation {
 }
 
 const CHROMIUM: &str = "chromium";
+/// As the program calls them.
+const ENGINES: [&str; 2] = ["str0m", "composed"];
 /// For documentation only (RFC 5737): it is nobody's.
 const ADDRESS: &str = "198.51.100.1";
 const GATEWAY: &str = "198.51.100.2";
@@ -78,7 +85,7 @@ const NETWORK: &str = "ip link set lo up \
     && ip link set web0 up && ip link set web1 up \
     && ip route add default via 198.51.100.2 dev web0";
 const NODE_LIMIT: Duration = Duration::from_secs(120);
-/// The checks take a minute on an idle machine.
+/// The checks of an engine take a minute on an idle machine.
 const BROWSER_LIMIT: Duration = Duration::from_secs(600);
 
 #[cfg(test)]

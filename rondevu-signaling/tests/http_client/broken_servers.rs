@@ -40,6 +40,45 @@ async fn server_that_writes(bytes: &'static [u8]) -> String {
     url
 }
 
+/// Answers the first request of each connection, keeps it open and never says anything again.
+async fn server_that_falls_silent(body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+            kept.push(stream);
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn in_another_network_new_connections_are_used() {
+    let url = server_that_falls_silent(r#"{"username":"alice","services":[]}"#).await;
+    let limit = Duration::from_secs(1);
+    let signaling = HttpSignaling::builder(&url).request_timeout(limit);
+    let signaling = signaling.build().unwrap();
+    let alice = "alice".parse().unwrap();
+    assert_eq!(signaling.list_services(&alice).await.unwrap(), []);
+    // A connection that has hung since the network changed.
+    let error = signaling.list_services(&alice).await.unwrap_err();
+    assert!(matches!(error, SignalingError::Timeout { .. }), "{error:?}");
+
+    assert_eq!(signaling.list_services(&alice).await.unwrap(), []);
+    // Another peer shares the connections.
+    let other = signaling.another_peer().unwrap();
+    other.handle_network_change();
+    assert_eq!(signaling.list_services(&alice).await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn a_connection_that_breaks_is_an_outage() {
     for bytes in [
