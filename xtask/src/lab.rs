@@ -9,11 +9,14 @@ use crate::process::Invocation;
 use crate::workspace::build_programs;
 
 mod changes;
+mod long_line;
 mod matrix;
 mod nat;
 mod network;
 mod peers;
 mod servers;
+
+pub(crate) use long_line::{Slowness, carry};
 
 /// What of the lab is run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -122,11 +125,12 @@ fn isolated() -> Invocation {
 }
 
 /// Programs, how to see that they are there, and the Debian packages that have them.
-const PROGRAMS: [(&str, &[&str], &str); 6] = [
+const PROGRAMS: [(&str, &[&str], &str); 7] = [
     ("unshare", &["--version"], "util-linux"),
     ("ip", &["-V"], "iproute2"),
     ("nft", &["--version"], "nftables"),
     ("conntrack", &["--version"], "conntrack"),
+    ("ethtool", &["--version"], "ethtool"),
     ("turnserver", &["--version"], "coturn"),
     ("openssl", &["version"], "openssl"),
 ];

@@ -102,6 +102,9 @@ enum Task {
         #[arg(long, hide = true)]
         inside: bool,
     },
+    /// Carry the frames of a long line in the lab; not for people.
+    #[command(hide = true)]
+    LongLine(lab::Slowness),
     /// Run the tests of the core in Miri.
     Miri,
     /// Compare the public items of each crate with the lists in `docs/api`.
@@ -187,6 +190,7 @@ fn run(task: Task) -> Result<Outcome> {
                 true => lab::run_inside(&choice),
             }
         }
+        Task::LongLine(slowness) => lab::carry(slowness),
         Task::Ci { keep_going: true } => ci::run(ci::OnFailure::GoOn),
         Task::Ci { keep_going: false } => ci::run(ci::OnFailure::Stop),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::Choice;
+use super::long_line::{LongLine, Slowness};
 use super::nat::Nat;
 use super::network::{Internet, Side, sh};
 use super::peers::Pair;
@@ -56,7 +57,7 @@ struct Stage<'a> {
 type Told = (Duration, String);
 type Story = fn(&Stage<'_>) -> Result<Told>;
 
-const STORIES: [(&str, Story); 11] = [
+const STORIES: [(&str, Story); 13] = [
     ("TURN over TLS", over_tls),
     ("relays alone on both sides", relays_alone),
     ("wrong TURN credentials", wrong_credentials),
@@ -68,6 +69,8 @@ const STORIES: [(&str, Story); 11] = [
     ("5 % loss", |stage| stage.loss(5)),
     ("20 % loss", |stage| stage.loss(20)),
     ("1 Mbit/s", slow_line),
+    ("200 ms delay", far_away),
+    ("10 % out of order", out_of_order),
 ];
 
 const STUN: [&str; 2] = ["--ice-server", "stun:203.0.113.10"];
@@ -77,7 +80,7 @@ const TLS_ONLY: [&str; 3] = ["--ice-server", "turns:203.0.113.10", "--relay-only
 
 impl Stage<'_> {
     fn connect(&self, a: &[&str], b: &[&str]) -> Result<Pair> {
-        Pair::connect(self.program, Path::new("/run/lab"), self.number, a, b)
+        Pair::connect(self.program, Path::new(FOLDER), self.number, a, b)
     }
 
     /// Lines back and forth while the switch loses every so many frames.
@@ -226,5 +229,43 @@ fn slow_line(stage: &Stage<'_>) -> Result<Told> {
     Ok((took, what))
 }
 
+/// As far away as a peer by satellite.
+fn far_away(stage: &Stage<'_>) -> Result<Told> {
+    let slowness = Slowness {
+        delay_ms: 200,
+        late_percent: 0,
+    };
+    let _line = LongLine::before(Side::B, slowness, Path::new(FOLDER))?;
+    let mut pair = stage.connect(&STUN, &STUN)?;
+    let took = pair.exchange(LIMIT)?;
+    if took < Duration::from_millis(slowness.delay_ms) {
+        bail!("the line is not long: an exchange took {took:?}");
+    }
+    let what = format!("one exchange; connected in {} ms", pair.took.as_millis());
+    Ok((took, what))
+}
+
+/// Frames overtake each other, within messages of many.
+fn out_of_order(stage: &Stage<'_>) -> Result<Told> {
+    let slowness = Slowness {
+        delay_ms: 20,
+        late_percent: 10,
+    };
+    let line = LongLine::before(Side::B, slowness, Path::new(FOLDER))?;
+    let mut pair = stage.connect(&STUN, &STUN)?;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..20 {
+        slowest = slowest.max(pair.exchange_bytes(100_000, LIMIT)?);
+    }
+    let [carried, late] = line.report()?;
+    if late < 100 {
+        bail!("only {late} of {carried} frames were late");
+    }
+    let what = format!("slowest of 20 times 100 kB each way; {late} of {carried} frames late");
+    Ok((slowest, what))
+}
+
+/// Where servers and peers keep their files.
+const FOLDER: &str = "/run/lab";
 /// An outage is noticed within seconds, and an attempt takes some.
 const LIMIT: Duration = Duration::from_secs(40);

@@ -21,7 +21,8 @@ pub(super) struct Pair {
     pub(super) took: Duration,
     /// What the dialer says about the path.
     pub(super) path: String,
-    sent: usize,
+    /// All that each side has sent.
+    sent: String,
 }
 
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl Pair {
             dialer,
             took,
             path,
-            sent: 0,
+            sent: String::new(),
         };
         pair.exchange(PATIENCE)?;
         Ok(pair)
@@ -74,21 +75,29 @@ impl Pair {
 
     /// Sends a line each way and waits for both; how long that took.
     pub(super) fn exchange(&mut self, limit: Duration) -> Result<Duration> {
+        self.exchange_bytes(0, limit)
+    }
+
+    /// The same with a line of so many bytes at least.
+    pub(super) fn exchange_bytes(&mut self, bytes: usize, limit: Duration) -> Result<Duration> {
         let start = Instant::now();
-        self.sent += 1;
-        let line = format!("line {}\n", self.sent);
+        let number = 1 + self.sent.lines().count();
+        let line = format!("line {number}{}\n", ".".repeat(bytes));
+        self.sent += &line;
         for pipe in [&mut self.listener, &mut self.dialer] {
             let input = pipe.input.as_mut().context("the input is closed")?;
             input.write_all(line.as_bytes())?;
             input.flush()?;
         }
-        let all: String = (1..=self.sent).map(|n| format!("line {n}\n")).collect();
         for pipe in [&self.listener, &self.dialer] {
-            while pipe.read(&pipe.output)? != all {
+            while pipe.read(&pipe.output)? != self.sent {
                 if start.elapsed() > limit {
+                    let came = pipe.read(&pipe.output)?;
                     bail!(
-                        "nothing came within {limit:?}; {:?} instead of {all:?}; it said: {}",
-                        pipe.read(&pipe.output)?,
+                        "line {number} did not come within {limit:?}; {} lines of {} bytes came; it \
+                         said: {}",
+                        came.lines().count(),
+                        came.len(),
                         pipe.read(&pipe.errors)?
                     );
                 }
