@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use rondevu::core::LivenessConfig;
 use rondevu::{
-    Cable, ChannelConfig, ConnectionEvent, DurableChannel, DurableConnection, Events, Message,
+    Cable, ChannelConfig, ConnectionConfig, ConnectionEvent, DurableChannel, DurableConnection,
+    Events, Message,
 };
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -20,7 +22,16 @@ pub(crate) struct Steady {
 
 impl Steady {
     pub(crate) async fn begin(world: &World) -> Result<Self> {
-        let connection = world.client().build()?.connect("soak", SERVICE).await?;
+        // A busy machine may let a process wait for a second. That is no business of a renewal.
+        let config = ConnectionConfig {
+            liveness: LivenessConfig {
+                silence_min: Duration::from_secs(20),
+                ..LivenessConfig::default()
+            },
+            ..ConnectionConfig::default()
+        };
+        let client = world.client().connection(config).build()?;
+        let connection = client.connect("soak", SERVICE).await?;
         let channel = connection.create_channel("steady", &ChannelConfig::default())?;
         let talk = tokio::spawn(async move {
             for n in 0u64.. {
