@@ -59,10 +59,11 @@ pub(crate) struct Inlet(Arc<Mutex<Waiting>>);
 #[derive(Debug)]
 pub(crate) struct Outlet(Arc<Mutex<Waiting>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     bursts: VecDeque<Burst<Box<[u8]>>>,
     bytes: usize,
+    bytes_max: usize,
     /// Whether the link is to look at what else has changed.
     is_stirred: bool,
     waker: Option<Waker>,
@@ -73,7 +74,22 @@ struct Waiting {
 /// It is bounded by what it takes in memory. What does not fit is lost, as in a full socket
 /// buffer.
 pub(crate) fn queue() -> (Inlet, Outlet) {
-    let waiting = Arc::new(Mutex::new(Waiting::default()));
+    queue_of(BYTES_MAX)
+}
+
+/// A queue for a link that does not listen yet: a few datagrams have room in it.
+pub(crate) fn early_queue() -> (Inlet, Outlet) {
+    queue_of(EARLY_BYTES_MAX)
+}
+
+fn queue_of(bytes_max: usize) -> (Inlet, Outlet) {
+    let waiting = Arc::new(Mutex::new(Waiting {
+        bursts: VecDeque::new(),
+        bytes: 0,
+        bytes_max,
+        is_stirred: false,
+        waker: None,
+    }));
     (Inlet(Arc::clone(&waiting)), Outlet(waiting))
 }
 
@@ -86,7 +102,7 @@ impl Inlet {
         let waker = {
             let mut waiting = lock(&self.0);
             let bytes = waiting.bytes + cost(burst.payload);
-            if bytes > BYTES_MAX {
+            if bytes > waiting.bytes_max {
                 return tracing::trace!(source = %burst.source, "no room for datagrams");
             }
             waiting.bytes = bytes;
@@ -125,6 +141,11 @@ impl Outlet {
         Poll::Ready(())
     }
 
+    /// The link listens from now on: the queue gets the room of others.
+    pub(crate) fn widen(&self) {
+        lock(&self.0).bytes_max = BYTES_MAX;
+    }
+
     /// Takes the oldest out of the queue.
     pub(crate) fn pop(&self) -> Option<Burst<Box<[u8]>>> {
         let mut waiting = lock(&self.0);
@@ -145,6 +166,8 @@ fn cost(payload: &[u8]) -> usize {
 
 /// Twice what an SCTP window of half a megabyte needs.
 const BYTES_MAX: usize = 1024 * 1024;
+/// A dozen of the connectivity checks that a dialer makes before its answer has arrived.
+const EARLY_BYTES_MAX: usize = 4 * 1024;
 /// Enough for a link with light traffic.
 const CAPACITY_KEPT: usize = 8;
 
@@ -193,6 +216,17 @@ mod tests {
         (0..100_000).for_each(|_| inlet.push(burst(b"x", 1)));
         let kept = std::iter::from_fn(|| outlet.pop()).count();
         assert!((5_000..15_000).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn an_early_queue_keeps_the_first_few_and_is_widened() {
+        let (inlet, outlet) = early_queue();
+        (0..100).for_each(|_| inlet.push(burst(&[1; 100], 100)));
+        let kept = std::iter::from_fn(|| outlet.pop()).count();
+        assert!((10..40).contains(&kept), "{kept}");
+        outlet.widen();
+        inlet.push(burst(&[1; 60_000], 1200));
+        assert!(outlet.pop().is_some());
     }
 
     #[tokio::test]

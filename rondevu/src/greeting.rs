@@ -22,7 +22,7 @@ use crate::client::{Rondevu, seeds};
 use crate::connection::DurableConnection;
 use crate::driver::Driver;
 use crate::events::EventSource;
-use crate::link::{Link, Routes, arrival};
+use crate::link::{Link, Routes, Standby, arrival};
 use crate::paths::Paths;
 use crate::service::DurableServiceEvent;
 use crate::shared::{Core, Shared, lock};
@@ -186,9 +186,17 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Listens for the link of an offer until that has its answer.
+    pub(crate) fn stand_by(&self, transport: &dyn Transport) -> Standby {
+        let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
+        self.routes
+            .stand_by(id, transport.local_username_fragment())
+    }
+
     /// Lets a link look for its path and wait for a hello, unless too many do so already.
     pub(crate) fn receive(
         &self,
+        standby: Standby,
         transport: Box<dyn Transport>,
         control: StreamId,
         greetings: &mut JoinSet<()>,
@@ -196,10 +204,8 @@ impl Host {
         if greetings.len() >= GREETINGS_MAX {
             return;
         }
-        let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let paths = Arc::clone(&self.paths);
-        let link = Link::with_shared_paths(id, transport, paths, &self.routes);
-        let span = tracing::debug_span!("link", id = id.0);
+        let link = Link::with_shared_paths(standby, transport, Arc::clone(&self.paths));
+        let span = tracing::debug_span!("link", id = link.id.0);
         greetings.spawn(greet(self.clone(), link, control).instrument(span));
     }
 }

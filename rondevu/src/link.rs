@@ -12,7 +12,7 @@ use rondevu_transport::{Datagram, LinkStage, LocalCandidate, Router, Transport, 
 use tokio::sync::watch;
 
 use crate::batch::Batch;
-use crate::burst::{Burst, Inlet, Outlet, queue};
+use crate::burst::{Burst, Inlet, Outlet, early_queue};
 use crate::paths::{Found, Paths};
 use crate::shared::lock;
 
@@ -79,15 +79,15 @@ impl Link {
         }
     }
 
-    /// A link over paths that others use too.
+    /// A link over paths that others use too, for which `standby` has waited.
     pub(crate) fn with_shared_paths(
-        id: LinkId,
+        standby: Standby,
         transport: Box<dyn Transport>,
         paths: Arc<Paths>,
-        routes: &Routes,
     ) -> Self {
-        let (inlet, datagrams) = queue();
-        let route = routes.add(id, transport.local_username_fragment(), inlet);
+        let Standby { route, datagrams } = standby;
+        datagrams.widen();
+        let id = route.id;
         Self {
             id,
             transport,
@@ -303,15 +303,26 @@ struct Route {
     routes: Routes,
 }
 
+/// What listens in place of a link whose offer has no answer yet. The first check of a dialer may be
+/// faster than its answer; the next would come 50 ms later.
+#[derive(Debug)]
+pub(crate) struct Standby {
+    route: Route,
+    datagrams: Outlet,
+}
+
 impl Routes {
-    fn add(&self, id: LinkId, fragment: &str, inlet: Inlet) -> Route {
+    /// Keeps the first datagrams for a link to be, whose ICE user name fragment this is.
+    pub(crate) fn stand_by(&self, id: LinkId, fragment: &str) -> Standby {
+        let (inlet, datagrams) = early_queue();
         let mut table = lock(&self.0);
         table.router.register(id, fragment);
         table.inlets.insert(id, inlet);
-        Route {
+        let route = Route {
             id,
             routes: self.clone(),
-        }
+        };
+        Standby { route, datagrams }
     }
 
     /// Lets all links look at their candidates.

@@ -27,7 +27,7 @@ use crate::dial::with_sources;
 use crate::error::Error;
 use crate::events::EventSource;
 use crate::greeting::{Host, Registry};
-use crate::link::Routes;
+use crate::link::{Routes, Standby};
 use crate::measure;
 use crate::paths::Paths;
 use crate::service::{DurableServiceEvent, Published, ServiceInfo, ServiceOptions};
@@ -42,7 +42,7 @@ pub(crate) struct ServiceDriver {
     service: ServiceName,
     options: ServiceOptions,
     machine: ServiceMachine,
-    offers: HashMap<OfferId, (OfferKey, Offered)>,
+    offers: HashMap<OfferId, (OfferKey, OpenOffer)>,
     /// Answers that came while a request for offers was under way, and may be to these.
     early: HashMap<OfferId, OfferAnswer>,
     writing: Writing,
@@ -69,14 +69,20 @@ struct Standing {
     key: OfferKey,
     id: OfferId,
     expires_at: UnixMillis,
+    open: OpenOffer,
+}
+
+/// An offer that may be answered.
+struct OpenOffer {
     offered: Offered,
+    standby: Standby,
 }
 
 /// What a request to the signaling server came to.
 enum Outcome {
     Published(
         OfferKey,
-        Result<(PublishedService, Offered), SignalingError>,
+        Result<(PublishedService, OpenOffer), SignalingError>,
     ),
     OffersCreated(Result<Vec<Standing>, SignalingError>),
     Polled(Result<(Vec<OfferAnswer>, PollEnd), SignalingError>),
@@ -256,7 +262,7 @@ impl ServiceDriver {
     fn on_outcome(&mut self, outcome: Outcome) {
         let now = self.host.client.inner.clock.now();
         match outcome {
-            Outcome::Published(key, Ok((published, offered))) => {
+            Outcome::Published(key, Ok((published, open))) => {
                 let granted = self.granted(published.expires_at);
                 self.published.send_replace(Published::As(ServiceInfo {
                     service_id: published.service_id,
@@ -264,7 +270,7 @@ impl ServiceDriver {
                     expires_at: published.expires_at,
                 }));
                 self.machine.handle_published(key, granted, now);
-                self.offers.insert(published.offer_id, (key, offered));
+                self.offers.insert(published.offer_id, (key, open));
                 self.written();
             }
             Outcome::OffersCreated(Ok(created)) => {
@@ -275,7 +281,7 @@ impl ServiceDriver {
                 self.machine.handle_offers_created(&granted, now);
                 let created = created.into_iter();
                 self.offers
-                    .extend(created.map(|offer| (offer.id, (offer.key, offer.offered))));
+                    .extend(created.map(|offer| (offer.id, (offer.key, offer.open))));
                 self.written();
             }
             Outcome::Polled(Ok((answers, end))) => {
@@ -390,13 +396,13 @@ impl ServiceDriver {
     /// server repeats finds its offer gone.
     fn take_answer(&mut self, answer: OfferAnswer) -> Option<OfferKey> {
         self.seen_until = self.seen_until.max(Some(answer.answered_at));
-        let Some((key, offered)) = self.offers.remove(&answer.offer_id) else {
+        let Some((key, open)) = self.offers.remove(&answer.offer_id) else {
             if self.writing == Writing::UnderWay && self.early.len() < EARLY_MAX {
                 self.early.insert(answer.offer_id.clone(), answer);
             }
             return None;
         };
-        self.meet(&answer, offered);
+        self.meet(&answer, open);
         Some(key)
     }
 
@@ -408,14 +414,15 @@ impl ServiceDriver {
         let mut early: Vec<_> = early.into_values().collect();
         early.sort_by_key(|answer| answer.answered_at);
         for answer in early {
-            if let Some((key, offered)) = self.offers.remove(&answer.offer_id) {
-                self.meet(&answer, offered);
+            if let Some((key, open)) = self.offers.remove(&answer.offer_id) {
+                self.meet(&answer, open);
                 self.machine.handle_answered(key);
             }
         }
     }
 
-    fn meet(&mut self, answer: &OfferAnswer, offered: Offered) {
+    fn meet(&mut self, answer: &OfferAnswer, open: OpenOffer) {
+        let OpenOffer { offered, standby } = open;
         let clock = self.host.client.inner.clock;
         let mut transport = offered.transport;
         if let Err(error) = transport.accept_answer(&answer.answer, clock.now()) {
@@ -425,8 +432,9 @@ impl ServiceDriver {
         let signaling = Arc::clone(&self.signaling);
         let offer = answer.offer_id.clone();
         let transport = Trickling::start(transport, signaling, offer, clock);
+        let (transport, control) = (Box::new(transport), offered.stream);
         self.host
-            .receive(Box::new(transport), offered.stream, &mut self.greetings);
+            .receive(standby, transport, control, &mut self.greetings);
     }
 }
 

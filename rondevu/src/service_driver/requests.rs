@@ -10,16 +10,15 @@ use rondevu_signaling::{
     NewOffer, OfferAnswer, PublicKey, Publication, PublishedService, Retry, Signaling,
     SignalingError, UnixMillis, UsernameStatus,
 };
-use rondevu_transport::Offered;
 use tokio::task::JoinSet;
 
-use super::Standing;
+use super::{OpenOffer, Standing};
 use crate::announcement::announce;
 use crate::greeting::Host;
 use crate::service::ServiceOptions;
 
 /// An offer like no other: servers that name offers by their description refuse one that they know.
-async fn new_offer(host: &Host) -> Result<Offered, SignalingError> {
+async fn new_offer(host: &Host) -> Result<OpenOffer, SignalingError> {
     let inner = &host.client.inner;
     let stream = StreamOptions::reliable(CONTROL_LABEL, CONTROL_PROTOCOL);
     let candidates = host.paths.candidates().await;
@@ -33,7 +32,8 @@ async fn new_offer(host: &Host) -> Result<Offered, SignalingError> {
             reason: error.to_string(),
         })?;
     announce(&mut offered.description);
-    Ok(offered)
+    let standby = host.stand_by(&*offered.transport);
+    Ok(OpenOffer { offered, standby })
 }
 
 /// Publishes with a new offer; claims the username first where the server says so.
@@ -42,9 +42,9 @@ pub(super) async fn publish(
     signaling: Arc<dyn Signaling>,
     (username, service): (Username, ServiceName),
     options: ServiceOptions,
-) -> Result<(PublishedService, Offered), SignalingError> {
+) -> Result<(PublishedService, OpenOffer), SignalingError> {
     let inner = &host.client.inner;
-    let offered = new_offer(&host).await?;
+    let open = new_offer(&host).await?;
     let publication = || {
         let signed = inner
             .key_pair
@@ -56,7 +56,7 @@ pub(super) async fn publish(
             ..Publication::new(
                 username.clone(),
                 service.clone(),
-                offered.description.clone(),
+                open.offered.description.clone(),
                 signed,
             )
         }
@@ -68,7 +68,7 @@ pub(super) async fn publish(
         published = signaling.publish_service(&publication()).await;
     }
     match published {
-        Ok(published) => Ok((published, offered)),
+        Ok(published) => Ok((published, open)),
         Err(error @ SignalingError::SignatureRefused { .. }) => {
             let key = inner.key_pair.public_key();
             Err(why_refused(&*signaling, &username, &key, error).await)
@@ -100,29 +100,29 @@ pub(super) async fn create_offers(
     service: Option<ServiceId>,
     ttl: Option<Duration>,
 ) -> Result<Vec<Standing>, SignalingError> {
-    let mut offered = Vec::new();
+    let mut open = Vec::new();
     for _ in &keys {
-        offered.push(new_offer(&host).await?);
+        open.push(new_offer(&host).await?);
     }
-    let offer = |offered: &Offered| NewOffer {
+    let offer = |open: &OpenOffer| NewOffer {
         service: service.clone(),
         ttl,
-        ..NewOffer::new(offered.description.clone())
+        ..NewOffer::new(open.offered.description.clone())
     };
-    let offers: Vec<_> = offered.iter().map(offer).collect();
+    let offers: Vec<_> = open.iter().map(offer).collect();
     let created = signaling.create_offers(&offers).await?;
     if created.len() != keys.len() {
         return Err(SignalingError::Malformed {
             reason: "the server created another number of offers".into(),
         });
     }
-    let created = keys.into_iter().zip(created).zip(offered);
+    let created = keys.into_iter().zip(created).zip(open);
     Ok(created
-        .map(|((key, created), offered)| Standing {
+        .map(|((key, created), open)| Standing {
             key,
             id: created.id,
             expires_at: created.expires_at,
-            offered,
+            open,
         })
         .collect())
 }

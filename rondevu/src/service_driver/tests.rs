@@ -1,7 +1,11 @@
 //! A service whose server says things in an unusual order.
 
 use async_trait::async_trait;
+use rondevu_core::Instant;
 use rondevu_signaling::{CreatedOffer, MemoryPeer, MemorySignaling, NewOffer, SignalingLayer};
+use rondevu_transport::rtc::{RtcConfig, RtcFactory};
+use rondevu_transport::{LinkStage, Received, Transport, TransportFactory};
+use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -123,4 +127,59 @@ async fn dialers_that_wait_get_the_next_offers_in_the_order_of_their_coming() {
     }
     server.requests.add_permits(100);
     service.stop().await;
+}
+
+#[tokio::test]
+async fn a_check_that_is_faster_than_the_answer_is_kept() {
+    let signaling = MemorySignaling::new();
+    let alice = client(Arc::new(signaling.peer()));
+    let service = alice.expose_service("alice", SERVICE, ServiceOptions::default());
+    let service = service.unwrap();
+    service.start().await.unwrap();
+    let peer = signaling.peer();
+    let (alice, name) = ("alice".parse().unwrap(), SERVICE.parse().unwrap());
+    let uuid = peer.find_service(&alice, &name).await.unwrap();
+    let offer = peer.take_offer(&uuid).await.unwrap();
+
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let local = socket.local_addr().unwrap();
+    let factory = RtcFactory::new(RtcConfig::default(), std::time::Instant::now()).unwrap();
+    // The clock of the dialer stands still, so it checks each path once.
+    let now = Instant::from_origin(Duration::from_secs(1));
+    let answered = factory.create_answer(&offer.sdp, &[local.into()], now);
+    let answered = answered.unwrap();
+    let mut link = answered.transport;
+    flush(&mut *link, &socket).await;
+    // Loopback takes no time, and whoever reads gets a turn.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    peer.answer_offer(&offer.offer_id, &answered.description, None)
+        .await
+        .unwrap();
+    let mut buffer = [0; 2048];
+    let found = async {
+        while matches!(link.stage(), LinkStage::Searching { .. }) {
+            let (len, source) = socket.recv_from(&mut buffer).await.unwrap();
+            let datagram = Received {
+                source,
+                destination: local,
+                payload: &buffer[..len],
+            };
+            link.handle_datagram(datagram, now);
+            flush(&mut *link, &socket).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(10), found).await;
+    assert!(found.is_ok(), "the check was lost: {:?}", link.stage());
+    service.stop().await;
+}
+
+async fn flush(link: &mut dyn Transport, socket: &UdpSocket) {
+    while let Some(datagram) = link.poll_transmit() {
+        let sent = socket
+            .send_to(&datagram.payload, datagram.destination)
+            .await;
+        sent.unwrap();
+    }
 }
