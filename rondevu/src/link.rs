@@ -152,6 +152,10 @@ impl Link {
 
     /// The next thing that happened, in order.
     pub(crate) fn poll_event(&mut self) -> Option<LinkEvent> {
+        if self.events.is_empty() && self.events.capacity() > EVENTS_KEPT {
+            // An idle link should not remember how busy it was.
+            self.events = VecDeque::new();
+        }
         self.events
             .pop_front()
             .or_else(|| self.transport.poll_event())
@@ -325,7 +329,7 @@ impl Routes {
         Standby { route, datagrams }
     }
 
-    /// Lets all links look at their candidates.
+    /// Lets all links look at their candidates, for some have changed.
     pub(crate) fn stir(&self) {
         lock(&self.0).inlets.values().for_each(Inlet::stir);
     }
@@ -375,5 +379,7 @@ pub(crate) async fn arrival(links: &mut [Link]) {
 const BLOCKED_MAX: usize = 64;
 /// ICE has chosen by then, and a relay that it did not choose is known to be unused.
 const TIDY_AFTER: Duration = Duration::from_secs(35);
+/// Enough for a link with light traffic.
+const EVENTS_KEPT: usize = 8;
 /// After so many datagrams the machines get their turn.
 const BATCH_MAX: usize = 64;

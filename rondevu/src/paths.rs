@@ -16,7 +16,7 @@ use crate::burst::Burst;
 use crate::cable::Cable;
 use crate::clock::Clock;
 use crate::ice::{GATHERING_TIME, IceConfig};
-use crate::sockets::{Readers, Sockets};
+use crate::sockets::{Followed, Readers, Sockets};
 
 mod gathering;
 mod streams;
@@ -108,19 +108,18 @@ impl Paths {
         })
     }
 
-    /// Uses the addresses that the machine has now, if each usable one was asked for; whether others
-    /// than before are used.
+    /// Uses the addresses that the machine has now, if each usable one was asked for.
     ///
     /// Cancellation: may have done a part; the next call does the rest.
-    pub(crate) async fn follow(&self) -> bool {
-        let changed = self.sockets.follow(&self.readers).await;
-        if changed {
+    pub(crate) async fn follow(&self) -> Followed {
+        let followed = self.sockets.follow(&self.readers).await;
+        if followed.changed {
             match &self.search {
                 Search::Hosts(tell) => drop(tell.send_replace(Found::hosts(&self.sockets))),
                 Search::Gathering(gathering) => gathering.handle_bases(&self.sockets.addresses()),
             }
         }
-        changed
+        followed
     }
 
     fn gathering(&self) -> Option<&Gathering> {
@@ -133,12 +132,12 @@ impl Paths {
     /// The addresses for a description: what is found in the first moments, or the first that is
     /// found later.
     pub(crate) async fn candidates(&self) -> Result<Vec<LocalCandidate>, NoCandidates> {
-        let mut found = self.found.clone();
-        let opened = self.gathering().map(Gathering::started_at);
-        if let Some(opened) = opened {
-            let settled = found.wait_for(|found| found.settled);
-            let _ = tokio::time::timeout_at(opened + GATHERING_TIME, settled).await;
+        if let Some(gathering) = self.gathering() {
+            let until = gathering.started_at() + GATHERING_TIME;
+            let settled = gathering.settled();
+            let _ = tokio::time::timeout_at(until, settled).await;
         }
+        let mut found = self.found.clone();
         let some = found.wait_for(|found| found.settled || !found.candidates.is_empty());
         // The sender lives as long as the gathering, which this value owns.
         let Ok(found) = some.await else {

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::accept_queue::AcceptQueue;
+use crate::addresses::{INTERVAL, usable_now};
 use crate::client::{Rondevu, seeds};
 use crate::dial::with_sources;
 use crate::error::Error;
@@ -29,8 +30,9 @@ use crate::events::EventSource;
 use crate::greeting::{Host, Registry};
 use crate::link::{Routes, Standby};
 use crate::measure;
-use crate::paths::Paths;
+use crate::paths::{Found, Paths};
 use crate::service::{DurableServiceEvent, Published, ServiceInfo, ServiceOptions};
+use crate::sockets::Followed;
 use crate::trickle::Trickling;
 
 /// Keeps one service published and greets those who come.
@@ -54,6 +56,11 @@ pub(crate) struct ServiceDriver {
     /// Nobody waits for them.
     deletions: JoinSet<()>,
     addresses: watch::Receiver<Vec<IpAddr>>,
+    /// Those by which others are reached.
+    usable: Vec<IpAddr>,
+    /// When to look at them again: one could not be used yet.
+    look_at: Option<tokio::time::Instant>,
+    found: watch::Receiver<Found>,
     greetings: JoinSet<()>,
 }
 
@@ -105,6 +112,7 @@ impl ServiceDriver {
         let shared = &client.inner.signaling;
         let signaling = shared.another_peer().unwrap_or_else(|| Arc::clone(shared));
         let addresses = client.inner.addresses.watch(shared);
+        let found = paths.watch();
         let host = Host {
             client,
             paths,
@@ -130,6 +138,9 @@ impl ServiceDriver {
             requests: JoinSet::new(),
             deletions: JoinSet::new(),
             addresses,
+            usable: usable_now().unwrap_or_default(),
+            look_at: None,
+            found,
             greetings: JoinSet::new(),
         })
     }
@@ -155,6 +166,13 @@ impl ServiceDriver {
                     None => std::future::pending().await,
                 }
             };
+            let look_at = self.look_at;
+            let look = async {
+                match look_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = stop.recv() => break,
                 () = sleep => {}
@@ -166,6 +184,8 @@ impl ServiceDriver {
                 Some(_) = self.greetings.join_next() => {}
                 Some(_) = self.deletions.join_next() => {}
                 Ok(()) = self.addresses.changed() => self.on_moved().await,
+                () = look => self.on_moved().await,
+                Ok(()) = self.found.changed() => self.host.routes.stir(),
             }
         }
         // Nobody gets in any more who would not be waited for.
@@ -184,11 +204,23 @@ impl ServiceDriver {
 
     /// The addresses of this machine have changed: links and offers are to use the new ones.
     async fn on_moved(&mut self) {
-        if !self.host.paths.follow().await {
+        let Followed {
+            changed,
+            incomplete,
+        } = self.host.paths.follow().await;
+        self.look_at = incomplete.then(|| tokio::time::Instant::now() + INTERVAL);
+        let usable = usable_now().unwrap_or_default();
+        let is_reconnected = !usable.is_empty() && usable != self.usable;
+        self.usable = usable;
+        if !changed && !is_reconnected {
             return;
         }
         tracing::info!("the addresses of this machine have changed");
-        self.host.routes.stir();
+        while let Some(outcome) = self.requests.try_join_next() {
+            if let Ok(outcome) = outcome {
+                self.on_outcome(outcome);
+            }
+        }
         // What is under way leaves from an address that may be gone, and hangs.
         self.requests.shutdown().await;
         self.writing = Writing::No;

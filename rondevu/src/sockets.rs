@@ -34,8 +34,17 @@ struct Bound {
     /// Whether the machine has the address at the moment. The socket of one that it has lost is kept,
     /// as it works again when the address is back.
     is_present: AtomicBool,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     offload: UdpSocketState,
+}
+
+/// What came of following the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Followed {
+    /// Other addresses than before are used.
+    pub(crate) changed: bool,
+    /// Something may work in a moment that did not now.
+    pub(crate) incomplete: bool,
 }
 
 impl Sockets {
@@ -65,46 +74,70 @@ impl Sockets {
     }
 
     /// Follows the machine: binds the addresses that it has got, if each usable one was asked for, and
-    /// stops to count on those that it has lost. Whether anything has changed; nothing has as long
-    /// as it has no address at all.
+    /// stops to count on those that it has lost, unless nothing else is there.
     ///
     /// Cancellation: may have done a part; the next call does the rest.
-    pub(crate) async fn follow(&self, readers: &Readers) -> bool {
+    pub(crate) async fn follow(&self, readers: &Readers) -> Followed {
         if !self.at.ip().is_unspecified() {
-            return false;
+            return Followed::default();
         }
-        let usable = addresses(self.at.ip()).unwrap_or_default();
-        if usable.is_empty() {
-            return false;
-        }
-        let mut changed = false;
-        let bound = lock(&self.bound).clone();
-        for socket in &bound {
-            let is_present = usable.contains(&socket.address.ip());
-            changed |= socket.is_present.swap(is_present, Ordering::Relaxed) != is_present;
-        }
-        for ip in usable {
-            if bound.iter().any(|socket| socket.address.ip() == ip) {
+        let Ok(usable) = addresses(self.at.ip()) else {
+            return Followed {
+                changed: false,
+                incomplete: true,
+            };
+        };
+        let mut followed = Followed::default();
+        for ip in &usable {
+            let known = lock(&self.bound)
+                .iter()
+                .any(|socket| socket.address.ip() == *ip);
+            if known {
                 continue;
             }
-            match Bound::bind(SocketAddr::new(ip, self.at.port())).await {
+            match Bound::bind(SocketAddr::new(*ip, self.at.port())).await {
                 Ok(socket) => {
                     self.add(Arc::new(socket), readers);
-                    changed = true;
+                    followed.changed = true;
                 }
-                Err(error) => tracing::debug!(%ip, %error, "a new address cannot be used"),
+                Err(error) => {
+                    // An address of IPv6 can be bound only once nobody else is found to have it.
+                    tracing::debug!(%ip, %error, "a new address cannot be used yet");
+                    followed.incomplete = true;
+                }
             }
         }
-        changed
+        let mut bound = lock(&self.bound);
+        if !bound.iter().any(|one| usable.contains(&one.address.ip())) {
+            return followed;
+        }
+        for socket in bound.iter_mut() {
+            let is_present = usable.contains(&socket.address.ip());
+            if is_present && !socket.is_present() {
+                // What the system refused while the address was gone is worth another try.
+                match Bound::again(socket) {
+                    Ok(again) => {
+                        readers.end(socket.address);
+                        *socket = Arc::new(again);
+                        readers.begin(Arc::clone(socket));
+                        followed.changed = true;
+                    }
+                    Err(_) => followed.incomplete = true,
+                }
+            } else if !is_present && socket.is_present() {
+                socket.is_present.store(false, Ordering::Relaxed);
+                followed.changed = true;
+            }
+        }
+        followed
     }
 
     fn add(&self, socket: Arc<Bound>, readers: &Readers) {
         let mut bound = lock(&self.bound);
-        if bound.len() >= SOCKETS_MAX {
-            let is_absent = |socket: &Arc<Bound>| !socket.is_present.load(Ordering::Relaxed);
-            if let Some(oldest) = bound.iter().position(is_absent) {
-                readers.end(bound.remove(oldest).address);
-            }
+        if bound.len() >= SOCKETS_MAX
+            && let Some(oldest) = bound.iter().position(|socket| !socket.is_present())
+        {
+            readers.end(bound.remove(oldest).address);
         }
         readers.begin(Arc::clone(&socket));
         bound.push(socket);
@@ -126,9 +159,7 @@ impl Sockets {
     /// Those that the machine has.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         let bound = lock(&self.bound);
-        let present = bound
-            .iter()
-            .filter(|bound| bound.is_present.load(Ordering::Relaxed));
+        let present = bound.iter().filter(|bound| bound.is_present());
         present.map(|bound| bound.address).collect()
     }
 
@@ -140,7 +171,9 @@ impl Sockets {
         if self.cable.is_cut() {
             return;
         }
-        if let Some(bound) = self.bound_to(batch.source()) {
+        if let Some(bound) = self.bound_to(batch.source())
+            && bound.is_present()
+        {
             bound.send(batch).await;
         }
     }
@@ -174,8 +207,22 @@ impl Bound {
             address: socket.local_addr()?,
             is_present: AtomicBool::new(true),
             offload: UdpSocketState::new((&socket).into())?,
-            socket,
+            socket: Arc::new(socket),
         })
+    }
+
+    /// The same socket, of whose abilities nothing is known yet.
+    fn again(&self) -> io::Result<Self> {
+        Ok(Self {
+            address: self.address,
+            is_present: AtomicBool::new(true),
+            offload: UdpSocketState::new((&*self.socket).into())?,
+            socket: Arc::clone(&self.socket),
+        })
+    }
+
+    fn is_present(&self) -> bool {
+        self.is_present.load(Ordering::Relaxed)
     }
 
     async fn send(&self, batch: &Batch) {
@@ -205,7 +252,7 @@ impl Bound {
             segment_size: (contents.len() > batch.stride()).then_some(batch.stride()),
             src_ip: None,
         };
-        let send = || self.offload.try_send((&self.socket).into(), &transmit);
+        let send = || self.offload.try_send((&*self.socket).into(), &transmit);
         let mut sent = self.socket.async_io(Interest::WRITABLE, send).await;
         if sent.is_err() && self.forget_errors() {
             sent = self.socket.async_io(Interest::WRITABLE, send).await;
@@ -233,7 +280,7 @@ impl Bound {
             std::array::from_fn(|_| IoSliceMut::new(slices.next().unwrap_or_default()));
         let received = self
             .offload
-            .recv((&self.socket).into(), &mut slices, &mut metas)?;
+            .recv((&*self.socket).into(), &mut slices, &mut metas)?;
         for (meta, slice) in metas.iter().zip(&slices).take(received) {
             deliver(Burst {
                 source: meta.addr,
@@ -248,7 +295,7 @@ impl Bound {
     /// Takes the refusals of peers that came back by ICMP out of the socket, where each would
     /// make a call fail that has nothing to do with it; whether there were any.
     fn forget_errors(&self) -> bool {
-        let next = || self.offload.recv_transport_error((&self.socket).into());
+        let next = || self.offload.recv_transport_error((&*self.socket).into());
         let errors = std::iter::from_fn(|| next().ok().flatten());
         errors.take(ERRORS_MAX).count() > 0
     }
@@ -393,6 +440,37 @@ mod tests {
         for (number, len) in (0u16..).zip(lens) {
             assert_eq!(arrivals.recv().await, Some((number, len)));
         }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_back_is_used_again_with_the_same_port() {
+        let at = SocketAddr::from(([0, 0, 0, 0], 0));
+        let sockets = Sockets::bind(at, Cable::new()).await.unwrap();
+        let (readers, mut arrivals) = arrivals(&sockets);
+        let addresses = sockets.addresses();
+        if addresses[0].ip().is_loopback() {
+            // A machine without a network has nothing to come back to.
+            assert_eq!(sockets.follow(&readers).await, Followed::default());
+            return;
+        }
+        assert_eq!(sockets.follow(&readers).await, Followed::default());
+        for socket in &*lock(&sockets.bound) {
+            socket.is_present.store(false, Ordering::Relaxed);
+        }
+        assert_eq!(sockets.addresses(), []);
+        let followed = sockets.follow(&readers).await;
+        assert!(followed.changed && !followed.incomplete);
+        assert_eq!(sockets.addresses(), addresses);
+        let datagram = datagram(&sockets, &sockets, 7, 100);
+        sockets.send(&Batch::of(&datagram)).await;
+        assert_eq!(arrivals.recv().await, Some((7, 100)));
+    }
+
+    #[tokio::test]
+    async fn sockets_for_one_address_follow_nobody() {
+        let (here, _) = pair().await;
+        let (readers, _) = arrivals(&here);
+        assert_eq!(here.follow(&readers).await, Followed::default());
     }
 
     #[tokio::test]

@@ -42,9 +42,24 @@ async fn stun_server() -> SocketAddr {
 
 #[tokio::test]
 async fn the_address_that_a_stun_server_sees_is_told_to_dialers() {
+    let server = IceServer::new([format!("stun:{}", stun_server().await)]).unwrap();
+    let reflexive = format!(" {} {} typ srflx", PUBLIC.ip(), PUBLIC.port());
+    let mut offers = Vec::new();
+    // A description waits 100 ms for the server, which a busy machine may take longer to run.
+    for _ in 0..10 {
+        let offer = first_offer(&server).await;
+        if offer.contains(&reflexive) {
+            return;
+        }
+        offers.push(offer);
+    }
+    panic!("nobody is told: {offers:#?}");
+}
+
+/// What a dialer gets from a service that knows `server`.
+async fn first_offer(server: &IceServer) -> String {
     let signaling = MemorySignaling::new();
-    let server = IceServer::new([format!("stun:{}", stun_server().await)]);
-    let alice = client(&signaling).ice_servers([server.unwrap()]);
+    let alice = client(&signaling).ice_servers([server.clone()]);
     let service = alice
         .build()
         .unwrap()
@@ -55,17 +70,7 @@ async fn the_address_that_a_stun_server_sees_is_told_to_dialers() {
     let alice = "alice".parse().unwrap();
     let services = dialer.list_services(&alice).await.unwrap();
     let offer = dialer.take_offer(&services[0].uuid).await.unwrap();
-    let mut candidates = offer
-        .sdp
-        .sdp
-        .lines()
-        .filter(|line| line.contains("candidate:"));
-    let reflexive = format!(" {} {} typ srflx", PUBLIC.ip(), PUBLIC.port());
-    assert!(
-        candidates.any(|line| line.contains(&reflexive)),
-        "{}",
-        offer.sdp.sdp
-    );
+    offer.sdp.sdp
 }
 
 #[tokio::test]

@@ -77,8 +77,20 @@ impl Ice {
 
     /// Gives up an address that the peer has told.
     pub(super) fn forget_remote(&mut self, remote: SocketAddr) {
-        for candidate in self.remotes.forget(remote) {
+        let forgotten = self.remotes.forget(remote);
+        if let Some(untold) = forgotten.untold {
+            self.agent.add_remote_candidate(untold);
+        }
+        for candidate in forgotten.candidates {
             self.agent.invalidate_candidate(&candidate);
+        }
+    }
+
+    /// The peer speaks from an address that may have been given up.
+    pub(super) fn revive_remote(&mut self, remote: SocketAddr) {
+        if let Some(candidate) = self.remotes.revive(remote) {
+            debug!(%remote, "the peer is back");
+            self.agent.add_remote_candidate(candidate);
         }
     }
 

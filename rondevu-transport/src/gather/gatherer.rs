@@ -111,6 +111,17 @@ impl Gatherer {
             Way::Datagrams(base) => !is_gone(&base),
             Way::Stream(_) => true,
         });
+        // A stream from an address that is gone hangs for minutes.
+        let is_lost = |local: SocketAddr| {
+            let mut before = self.bases.iter();
+            before.any(|base| base.ip() == local.ip())
+                && !bases.iter().any(|base| base.ip() == local.ip())
+        };
+        for (_, relay) in &mut self.relays {
+            if matches!(relay.way(), Way::Stream(_)) && relay.local().is_some_and(is_lost) {
+                relay.handle_disconnected(GatherFailure::Lost, now);
+            }
+        }
         let new: Vec<_> = bases
             .iter()
             .filter(|base| !self.bases.contains(base))

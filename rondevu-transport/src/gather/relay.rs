@@ -111,6 +111,14 @@ impl Relay {
         }
     }
 
+    /// The local address of what leads to the server.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        match &self.state {
+            State::Asking(client) => Some(client.local()),
+            State::Connecting { .. } | State::Failed { .. } | State::Released => None,
+        }
+    }
+
     pub(super) fn failure(&self) -> Option<&GatherFailure> {
         self.failure.as_ref()
     }

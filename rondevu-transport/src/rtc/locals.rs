@@ -23,7 +23,8 @@ pub(crate) struct Locals {
     mapped: VecDeque<Mapped>,
     /// Checks that were sent, the latest last.
     checks: VecDeque<(Transaction, Instant)>,
-    added: usize,
+    /// Those that were found later, the ones that are gone included: the engine keeps each.
+    added: Vec<LocalCandidate>,
 }
 
 #[derive(Debug)]
@@ -43,18 +44,21 @@ impl Locals {
             used: None,
             mapped: VecDeque::new(),
             checks: VecDeque::new(),
-            added: 0,
+            added: Vec::new(),
         }
     }
 
     /// Whether `candidate` is new and may be added.
     pub(crate) fn has_room(&self, candidate: LocalCandidate) -> bool {
-        !self.known.contains(&candidate) && self.added < ADDED_MAX
+        let returns = self.added.contains(&candidate);
+        !self.known.contains(&candidate) && (returns || self.added.len() < ADDED_MAX)
     }
 
     /// Enters a candidate; `line` is for the peer.
     pub(crate) fn add(&mut self, candidate: LocalCandidate, line: Option<String>) {
-        self.added += 1;
+        if !self.added.contains(&candidate) {
+            self.added.push(candidate);
+        }
         self.known.push(candidate);
         self.news.extend(line);
     }
@@ -245,6 +249,9 @@ mod tests {
             }
         }
         assert!(!locals.has_room(candidate(1)));
+        // One that comes back takes no room.
+        locals.remove(candidate(1));
+        assert!(locals.has_room(candidate(1)) && !locals.has_room(candidate(101)));
         let told = std::iter::from_fn(|| locals.poll_news("abcd"));
         let told: Vec<_> = told.map(|one| one.candidate).collect();
         assert_eq!(told.len(), ADDED_MAX);

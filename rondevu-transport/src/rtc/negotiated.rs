@@ -49,8 +49,20 @@ impl Negotiated {
 
     /// Gives an address up that the peer has told.
     pub(super) fn forget(&mut self, remote: SocketAddr) {
-        for candidate in self.remotes.forget(remote) {
+        let forgotten = self.remotes.forget(remote);
+        if let Some(untold) = forgotten.untold {
+            self.rtc.add_remote_candidate(untold);
+        }
+        for candidate in forgotten.candidates {
             self.rtc.direct_api().invalidate_candidate(&candidate);
+        }
+    }
+
+    /// The peer speaks from an address that may have been given up.
+    pub(super) fn revive(&mut self, remote: SocketAddr) {
+        if let Some(candidate) = self.remotes.revive(remote) {
+            debug!(%remote, "the peer is back");
+            self.rtc.add_remote_candidate(candidate);
         }
     }
 }

@@ -11,9 +11,25 @@ use crate::{CandidateKind, TransportError};
 /// The candidates that the peer has told, and that the engine was given.
 #[derive(Debug)]
 pub(crate) struct Remotes {
-    told: Vec<Candidate>,
+    told: Vec<Told>,
     /// How many more are taken.
     left: usize,
+    /// Those that were given up, and may speak again.
+    given_up: Vec<Told>,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    candidate: Candidate,
+    kind: CandidateKind,
+}
+
+/// What the engine has to be told so that it forgets an address.
+#[derive(Debug)]
+pub(crate) struct Forgotten {
+    /// The candidate to add first: the engine knows the address by itself, under a name of its own.
+    pub(crate) untold: Option<Candidate>,
+    pub(crate) candidates: Vec<Candidate>,
 }
 
 impl Remotes {
@@ -21,6 +37,7 @@ impl Remotes {
         Self {
             told: Vec::new(),
             left: TOLD_MAX,
+            given_up: Vec::new(),
         }
     }
 
@@ -35,14 +52,65 @@ impl Remotes {
             return Ok(None);
         };
         self.left = left;
-        self.told.push(candidate.clone());
+        self.told.push(Told {
+            kind: kind(&candidate),
+            candidate: candidate.clone(),
+        });
         Ok(Some(candidate))
     }
 
-    /// Gives an address up; the candidates that name it, for the engine.
-    pub(crate) fn forget(&mut self, address: SocketAddr) -> Vec<Candidate> {
-        let names = |told: &mut Candidate| told.addr() == address;
-        self.told.extract_if(.., names).collect()
+    /// Gives an address up.
+    pub(crate) fn forget(&mut self, address: SocketAddr) -> Forgotten {
+        let names = |told: &mut Told| told.candidate.addr() == address;
+        let mut gone: Vec<_> = self.told.extract_if(.., names).collect();
+        let mut untold = None;
+        if gone.is_empty()
+            && let Ok(candidate) = Candidate::host(address, "udp")
+        {
+            untold = Some(candidate.clone());
+            gone.push(Told {
+                candidate,
+                kind: CandidateKind::PeerReflexive,
+            });
+        }
+        self.given_up.extend(gone.first().cloned());
+        if self.given_up.len() > GIVEN_UP_MAX {
+            self.given_up.remove(0);
+        }
+        Forgotten {
+            untold,
+            candidates: gone.into_iter().map(|told| told.candidate).collect(),
+        }
+    }
+
+    /// Whether an address was given up.
+    pub(crate) fn is_forgotten(&self, address: SocketAddr) -> bool {
+        let mut addresses = self.given_up.iter().map(|gone| gone.candidate.addr());
+        addresses.any(|gone| gone == address)
+    }
+
+    /// The peer speaks from an address that was given up: a candidate for the engine.
+    ///
+    /// It differs from all before, for the engine finds what it has given up by equality and would not
+    /// give up the new one.
+    pub(crate) fn revive(&mut self, address: SocketAddr) -> Option<Candidate> {
+        let mut given_up = self.given_up.iter();
+        let position = given_up.position(|gone| gone.candidate.addr() == address)?;
+        self.left = self.left.checked_sub(1)?;
+        let Told { candidate, kind } = self.given_up.remove(position);
+        let line = format!(
+            "candidate:again 1 udp {} {} {} typ srflx raddr 0.0.0.0 rport {}",
+            candidate.prio(),
+            address.ip(),
+            address.port(),
+            self.left
+        );
+        let candidate = Candidate::from_sdp_string(&line).ok()?;
+        self.told.push(Told {
+            candidate: candidate.clone(),
+            kind,
+        });
+        Some(candidate)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -51,18 +119,25 @@ impl Remotes {
 
     /// How the peer has come by an address.
     pub(crate) fn kind(&self, address: SocketAddr) -> CandidateKind {
-        let told = self.told.iter().find(|told| told.addr() == address);
-        told.map_or(CandidateKind::PeerReflexive, |told| match told.kind() {
-            is::CandidateKind::Host => CandidateKind::Host,
-            is::CandidateKind::ServerReflexive => CandidateKind::ServerReflexive,
-            is::CandidateKind::PeerReflexive => CandidateKind::PeerReflexive,
-            is::CandidateKind::Relayed => CandidateKind::Relayed,
-        })
+        let mut told = self.told.iter();
+        let told = told.find(|told| told.candidate.addr() == address);
+        told.map_or(CandidateKind::PeerReflexive, |told| told.kind)
+    }
+}
+
+fn kind(candidate: &Candidate) -> CandidateKind {
+    match candidate.kind() {
+        is::CandidateKind::Host => CandidateKind::Host,
+        is::CandidateKind::ServerReflexive => CandidateKind::ServerReflexive,
+        is::CandidateKind::PeerReflexive => CandidateKind::PeerReflexive,
+        is::CandidateKind::Relayed => CandidateKind::Relayed,
     }
 }
 
 /// A peer's description may name 32; as many again may trickle in.
 const TOLD_MAX: usize = 64;
+/// A peer comes back to one of the last few addresses, if to any.
+const GIVEN_UP_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -75,8 +150,23 @@ mod tests {
         assert!(remotes.enter(line).unwrap().is_some());
         let address = "203.0.113.5:5000".parse().unwrap();
         assert_eq!(remotes.kind(address), CandidateKind::ServerReflexive);
-        assert_eq!((remotes.forget(address).len(), remotes.count()), (1, 0));
+        let forgotten = remotes.forget(address);
+        assert!(forgotten.untold.is_none());
+        assert_eq!((forgotten.candidates.len(), remotes.count()), (1, 0));
         assert_eq!(remotes.kind(address), CandidateKind::PeerReflexive);
+        assert!(remotes.is_forgotten(address));
+        assert!(remotes.revive(address).is_some());
+        assert!(remotes.revive(address).is_none());
+        assert_eq!(remotes.kind(address), CandidateKind::ServerReflexive);
+    }
+
+    #[test]
+    fn an_address_that_was_never_told_can_be_given_up() {
+        let mut remotes = Remotes::new();
+        let address = "203.0.113.5:5000".parse().unwrap();
+        let forgotten = remotes.forget(address);
+        assert_eq!(forgotten.untold.unwrap().addr(), address);
+        assert_eq!(forgotten.candidates.len(), 1);
     }
 
     #[test]

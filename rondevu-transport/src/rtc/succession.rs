@@ -19,14 +19,19 @@ pub(crate) struct Succession {
 struct InUse {
     remote: SocketAddr,
     heard_at: Instant,
+    /// Since when the peer chooses another, while this one is silent.
+    challenged_at: Option<Instant>,
 }
 
 impl Succession {
     /// A message was sent to `remote`.
     pub(crate) fn on_sent(&mut self, remote: SocketAddr, now: Instant) {
         if self.in_use.is_none_or(|used| used.remote != remote) {
-            let heard_at = now;
-            self.in_use = Some(InUse { remote, heard_at });
+            self.in_use = Some(InUse {
+                remote,
+                heard_at: now,
+                challenged_at: None,
+            });
         }
     }
 
@@ -36,15 +41,21 @@ impl Succession {
             && used.remote == source
         {
             used.heard_at = now;
+            used.challenged_at = None;
         }
     }
 
     /// The peer chooses the path from `source`; which address is to be given up for it, if one is.
     pub(crate) fn on_chosen(&mut self, source: SocketAddr, now: Instant) -> Option<SocketAddr> {
-        let is_dead = |used: &mut InUse| {
-            used.remote != source && now.saturating_since(used.heard_at) >= SILENCE
-        };
-        self.in_use.take_if(is_dead).map(|used| used.remote)
+        let used = self.in_use.as_mut().filter(|used| used.remote != source)?;
+        // A network that was gone for a while may bring back the worse path first.
+        let since = *used.challenged_at.get_or_insert(now);
+        let is_dead = now.saturating_since(since.max(used.heard_at)) >= SILENCE;
+        let remote = used.remote;
+        is_dead.then(|| {
+            self.in_use = None;
+            remote
+        })
     }
 }
 
@@ -66,11 +77,15 @@ mod tests {
         succession.on_received(old, at(11_000));
         succession.on_received(new, at(13_000));
         succession.on_sent(old, at(13_500));
-        assert_eq!(succession.on_chosen(old, at(14_000)), None);
-        assert_eq!(succession.on_chosen(new, at(13_999)), None);
-        assert_eq!(succession.on_chosen(new, at(14_000)), Some(old));
-        assert_eq!(succession.on_chosen(new, at(15_000)), None);
-        succession.on_sent(new, at(15_000));
-        assert_eq!(succession.on_chosen(new, at(20_000)), None);
+        assert_eq!(succession.on_chosen(old, at(15_000)), None);
+        // Both were silent until now.
+        assert_eq!(succession.on_chosen(new, at(16_000)), None);
+        succession.on_received(old, at(16_100));
+        assert_eq!(succession.on_chosen(new, at(17_000)), None);
+        assert_eq!(succession.on_chosen(new, at(19_999)), None);
+        assert_eq!(succession.on_chosen(new, at(20_000)), Some(old));
+        assert_eq!(succession.on_chosen(new, at(21_000)), None);
+        succession.on_sent(new, at(21_000));
+        assert_eq!(succession.on_chosen(new, at(30_000)), None);
     }
 }

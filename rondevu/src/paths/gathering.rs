@@ -26,7 +26,8 @@ use crate::sockets::Sockets;
 #[derive(Debug)]
 pub(super) struct Gathering {
     shared: Arc<Shared>,
-    started_at: tokio::time::Instant,
+    /// When the sockets were bound that there are now.
+    started_at: Mutex<tokio::time::Instant>,
     found: watch::Receiver<Found>,
     /// Ends the task when it is dropped.
     _running: oneshot::Sender<()>,
@@ -66,14 +67,25 @@ impl Gathering {
         tokio::spawn(run(Arc::clone(&shared), tell, deliver, ended));
         Ok(Self {
             shared,
-            started_at: tokio::time::Instant::now(),
+            started_at: Mutex::new(tokio::time::Instant::now()),
             found,
             _running: running,
         })
     }
 
     pub(super) fn started_at(&self) -> tokio::time::Instant {
-        self.started_at
+        *lock(&self.started_at)
+    }
+
+    /// Waits until each server has helped or failed to, and that is known to all.
+    pub(super) async fn settled(&self) {
+        let mut found = self.found.clone();
+        let is_settled = |found: &Found| {
+            let machine = lock(&self.shared.machine);
+            machine.is_settled() && found.candidates == machine.candidates()
+        };
+        // The sender lives as long as this value.
+        let _ = found.wait_for(is_settled).await;
     }
 
     pub(super) fn found(&self) -> watch::Receiver<Found> {
@@ -128,6 +140,7 @@ impl Gathering {
 
     /// The sockets are bound to these addresses now.
     pub(super) fn handle_bases(&self, bases: &[SocketAddr]) {
+        *lock(&self.started_at) = tokio::time::Instant::now();
         self.shared
             .tell(|machine, now| machine.handle_bases(bases, now));
     }

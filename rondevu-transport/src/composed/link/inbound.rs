@@ -35,9 +35,17 @@ impl ComposedLink {
             return;
         }
         // A proven address may be forged, and this costs the path in use.
-        let chosen = stun.class() == Class::Request && stun.chooses() && self.ice.accepts(datagram);
+        let forgotten = self.ice.remotes.is_forgotten(datagram.source);
+        let is_telling = stun.class() == Class::Request && (stun.chooses() || forgotten);
+        let is_peer = is_telling && self.ice.accepts(datagram);
+        if is_peer {
+            self.ice.revive_remote(datagram.source);
+        }
         self.ice.handle(datagram, self.std_now());
-        if chosen && let Some(dead) = self.succession.on_chosen(datagram.source, self.now) {
+        if is_peer
+            && stun.chooses()
+            && let Some(dead) = self.succession.on_chosen(datagram.source, self.now)
+        {
             debug!(%dead, "the peer has moved");
             self.ice.forget_remote(dead);
             self.ice.handle_timeout(self.std_now());
