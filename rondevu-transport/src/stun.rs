@@ -68,6 +68,7 @@ impl<'a> Stun<'a> {
     }
 
     /// USE-CANDIDATE: the controlling side chooses the path of this request (RFC 8445, section 7.1.2).
+    #[cfg(any(feature = "str0m", feature = "engine-composed"))]
     pub(crate) fn chooses(&self) -> bool {
         self.attribute(USE_CANDIDATE).is_some()
     }
@@ -118,6 +119,7 @@ const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
 const ERROR_CODE: u16 = 0x0009;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+#[cfg(any(feature = "str0m", feature = "engine-composed"))]
 const USE_CANDIDATE: u16 = 0x0025;
 
 /// A binding request to the side whose fragment stands first in `username`; not authenticated.
