@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use rondevu_core::Instant;
-use rondevu_transport::Datagram;
 use rondevu_transport::gather::{GatherAction, GatherEvent, Gatherer, RelayedDatagram};
+use rondevu_transport::{Datagram, LocalCandidate};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -80,12 +80,18 @@ impl Gathering {
     /// Waits until each server has helped or failed to, and that is known to all.
     pub(super) async fn settled(&self) {
         let mut found = self.found.clone();
-        let is_settled = |found: &Found| {
-            let machine = lock(&self.shared.machine);
-            machine.is_settled() && found.candidates == machine.candidates()
-        };
-        // The sender lives as long as this value.
-        let _ = found.wait_for(is_settled).await;
+        loop {
+            // The task publishes while it holds the machine: never hold what is published here.
+            let candidates = found.borrow_and_update().candidates.clone();
+            if self.has_settled_on(&candidates) || found.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn has_settled_on(&self, candidates: &[LocalCandidate]) -> bool {
+        let machine = lock(&self.shared.machine);
+        machine.is_settled() && machine.candidates() == candidates
     }
 
     pub(super) fn found(&self) -> watch::Receiver<Found> {
