@@ -18,7 +18,8 @@ pub use moving::*;
 pub use opening::*;
 pub use pair::{Pair, Side};
 
-/// Makes a test of each conformance check for the factory that an expression gives.
+/// Makes a test of each conformance check for the factory that an expression gives; with `moving`
+/// before it, of those for links whose ends get and lose addresses, which not every transport can.
 ///
 /// ```
 /// # // A doctest is not built with cfg(test), so these tests are only expanded, not run.
@@ -56,6 +57,13 @@ macro_rules! transport_conformance {
             garbage_from_the_peers_address_changes_nothing
             corrupted_datagrams_end_one_link_at_most
             candidates_are_read_or_refused
+        }
+    };
+    (moving $factory:expr) => {
+        $crate::transport_conformance! {
+            @each $factory;
+            a_service_that_moves_keeps_its_link
+            an_address_that_is_found_later_is_told_and_used
         }
     };
     (@each $factory:expr; $($check:ident)*) => {

@@ -6,42 +6,43 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rondevu_signaling::Signaling;
-use rondevu_transport::gather::{HostPolicy, Interface, interfaces, usable_addresses};
+use rondevu_transport::gather::{HostPolicy, interfaces, usable_addresses};
 use tokio::sync::watch;
+
+/// The addresses of this machine at a time, each list in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Present {
+    pub(crate) all: Vec<IpAddr>,
+    /// Those that lead anywhere. Containers that come and go are no news for anybody else.
+    pub(crate) usable: Vec<IpAddr>,
+}
 
 /// The addresses of this machine, looked at from the first use on for as long as anybody watches.
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(OnceLock<watch::Receiver<Vec<IpAddr>>>);
+pub(crate) struct Addresses(OnceLock<watch::Receiver<Present>>);
 
 impl Addresses {
-    /// All addresses as they are, and each change from now on. Before others hear of one,
+    /// The addresses as they are, and each change from now on. Before others hear of one,
     /// `signaling` does.
-    pub(crate) fn watch(&self, signaling: &Arc<dyn Signaling>) -> watch::Receiver<Vec<IpAddr>> {
+    pub(crate) fn watch(&self, signaling: &Arc<dyn Signaling>) -> watch::Receiver<Present> {
         let receiver = self.0.get_or_init(|| {
-            let listed = list().unwrap_or_default();
-            let (sender, receiver) = watch::channel(addresses(&listed));
-            tokio::spawn(look(sender, usable(&listed), Arc::clone(signaling)));
+            let (sender, receiver) = watch::channel(list().unwrap_or_default());
+            tokio::spawn(look(sender, Arc::clone(signaling)));
             receiver
         });
         receiver.clone()
     }
 }
 
-async fn look(
-    sender: watch::Sender<Vec<IpAddr>>,
-    mut usable_before: Vec<IpAddr>,
-    signaling: Arc<dyn Signaling>,
-) {
+async fn look(sender: watch::Sender<Present>, signaling: Arc<dyn Signaling>) {
     while !sender.is_closed() {
         tokio::time::sleep(INTERVAL).await;
         // What cannot be listed now can be listed the next time.
         let Some(now) = list() else { continue };
-        let usable = usable(&now);
-        if usable != usable_before {
-            usable_before = usable;
+        let is_elsewhere = sender.borrow().usable != now.usable;
+        if is_elsewhere {
             signaling.handle_network_change();
         }
-        let now = addresses(&now);
         sender.send_if_modified(|known| {
             let changed = *known != now;
             *known = now;
@@ -50,29 +51,16 @@ async fn look(
     }
 }
 
-fn list() -> Option<Vec<Interface>> {
+fn list() -> Option<Present> {
     let listed = interfaces().inspect_err(|error| {
         tracing::debug!(%error, "the addresses of this machine cannot be listed");
     });
-    listed.ok()
-}
-
-/// All of them, in order.
-fn addresses(interfaces: &[Interface]) -> Vec<IpAddr> {
-    let mut addresses: Vec<_> = interfaces.iter().map(|one| one.address).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
-}
-
-/// Those that lead anywhere. Containers that come and go are no news for anybody else.
-fn usable(interfaces: &[Interface]) -> Vec<IpAddr> {
-    usable_addresses(interfaces, HostPolicy::default())
-}
-
-/// The addresses by which this machine reaches others, at the moment.
-pub(crate) fn usable_now() -> Option<Vec<IpAddr>> {
-    Some(usable(&list()?))
+    let listed = listed.ok()?;
+    let mut all: Vec<_> = listed.iter().map(|one| one.address).collect();
+    all.sort_unstable();
+    all.dedup();
+    let usable = usable_addresses(&listed, HostPolicy::default());
+    Some(Present { all, usable })
 }
 
 /// Listing takes a tenth of a millisecond; a person who changes networks waits for seconds.

@@ -28,4 +28,12 @@ impl Clock {
     pub(crate) fn to_tokio(self, at: Instant) -> tokio::time::Instant {
         (self.epoch + at.since_origin()).into()
     }
+
+    /// Waits until `at`; without a time, for ever.
+    pub(crate) async fn sleep_until(self, at: Option<Instant>) {
+        match at {
+            Some(at) => tokio::time::sleep_until(self.to_tokio(at)).await,
+            None => std::future::pending().await,
+        }
+    }
 }

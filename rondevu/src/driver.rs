@@ -1,6 +1,5 @@
 //! The task of one connection: moves facts and messages between the machine and its links.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
+use crate::addresses::Present;
 use crate::dial::{Dialed, Dialer};
 use crate::greeting::{Membership, Presence};
 use crate::known_keys::FirstUse;
@@ -29,7 +29,7 @@ pub(crate) struct Driver {
     noted: Option<Presence>,
     dialing: Option<Dialing>,
     /// Of a dialer: the addresses of this machine.
-    addresses: Option<watch::Receiver<Vec<IpAddr>>>,
+    addresses: Option<watch::Receiver<Present>>,
     /// Until the first link is up.
     first_use: Option<FirstUse>,
     _living: Living,
@@ -66,7 +66,7 @@ impl Driver {
     pub(crate) fn dialing(
         shared: Arc<Shared>,
         dialer: Dialer,
-        addresses: watch::Receiver<Vec<IpAddr>>,
+        addresses: watch::Receiver<Present>,
         first_use: Option<FirstUse>,
     ) -> Self {
         Self {
@@ -321,13 +321,7 @@ impl Driver {
     /// Waits until there is something to do. Everything is armed anew on each call, so there is no
     /// wake-up to lose.
     async fn wait(&mut self, deadline: Option<Instant>) {
-        let clock = self.shared.clock;
-        let sleep = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(clock.to_tokio(at)).await,
-                None => std::future::pending().await,
-            }
-        };
+        let sleep = self.shared.clock.sleep_until(deadline);
         let dialed = async {
             match &mut self.dialing {
                 Some(dialing) => (&mut dialing.task).await,
@@ -358,7 +352,7 @@ impl Driver {
         let Some(addresses) = &mut self.addresses else {
             return;
         };
-        let present = addresses.borrow_and_update().clone();
+        let present = addresses.borrow_and_update().all.clone();
         let stranded = self
             .links
             .iter()

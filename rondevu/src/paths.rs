@@ -108,11 +108,11 @@ impl Paths {
         })
     }
 
-    /// Uses the addresses that the machine has now, if each usable one was asked for.
+    /// Uses the addresses by which the machine reaches others now, if each of them was asked for.
     ///
     /// Cancellation: may have done a part; the next call does the rest.
-    pub(crate) async fn follow(&self) -> Followed {
-        let followed = self.sockets.follow(&self.readers).await;
+    pub(crate) async fn follow(&self, usable: &[IpAddr]) -> Followed {
+        let followed = self.sockets.follow(usable, &self.readers).await;
         if followed.changed {
             match &self.search {
                 Search::Hosts(tell) => drop(tell.send_replace(Found::hosts(&self.sockets))),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use rondevu_core::{OfferId, ServiceId, ServiceName, Username};
+use rondevu_core::{Instant, OfferId, ServiceId, ServiceName, Username};
 use rondevu_durable::{
     OfferKey, PollEnd, Presence, ServiceAction, ServiceEvent, ServiceMachine, ServiceRetry,
 };
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::accept_queue::AcceptQueue;
-use crate::addresses::{INTERVAL, usable_now};
+use crate::addresses::{INTERVAL, Present};
 use crate::client::{Rondevu, seeds};
 use crate::dial::with_sources;
 use crate::error::Error;
@@ -55,11 +55,11 @@ pub(crate) struct ServiceDriver {
     requests: JoinSet<Outcome>,
     /// Nobody waits for them.
     deletions: JoinSet<()>,
-    addresses: watch::Receiver<Vec<IpAddr>>,
+    addresses: watch::Receiver<Present>,
     /// Those by which others are reached.
     usable: Vec<IpAddr>,
     /// When to look at them again: one could not be used yet.
-    look_at: Option<tokio::time::Instant>,
+    look_at: Option<Instant>,
     found: watch::Receiver<Found>,
     greetings: JoinSet<()>,
 }
@@ -112,6 +112,7 @@ impl ServiceDriver {
         let shared = &client.inner.signaling;
         let signaling = shared.another_peer().unwrap_or_else(|| Arc::clone(shared));
         let addresses = client.inner.addresses.watch(shared);
+        let usable = addresses.borrow().usable.clone();
         let found = paths.watch();
         let host = Host {
             client,
@@ -137,8 +138,8 @@ impl ServiceDriver {
             seen_until: None,
             requests: JoinSet::new(),
             deletions: JoinSet::new(),
+            usable,
             addresses,
-            usable: usable_now().unwrap_or_default(),
             look_at: None,
             found,
             greetings: JoinSet::new(),
@@ -156,23 +157,8 @@ impl ServiceDriver {
             while let Some(event) = self.machine.poll_event() {
                 self.publish_event(event);
             }
-            let deadline = self
-                .machine
-                .poll_timeout()
-                .map(|deadline| clock.to_tokio(deadline.at));
-            let sleep = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let look_at = self.look_at;
-            let look = async {
-                match look_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let deadline = self.machine.poll_timeout().map(|deadline| deadline.at);
+            let (sleep, look) = (clock.sleep_until(deadline), clock.sleep_until(self.look_at));
             tokio::select! {
                 _ = stop.recv() => break,
                 () = sleep => {}
@@ -204,12 +190,13 @@ impl ServiceDriver {
 
     /// The addresses of this machine have changed: links and offers are to use the new ones.
     async fn on_moved(&mut self) {
+        let usable = self.addresses.borrow_and_update().usable.clone();
         let Followed {
             changed,
             incomplete,
-        } = self.host.paths.follow().await;
-        self.look_at = incomplete.then(|| tokio::time::Instant::now() + INTERVAL);
-        let usable = usable_now().unwrap_or_default();
+        } = self.host.paths.follow(&usable).await;
+        let clock = self.host.client.inner.clock;
+        self.look_at = incomplete.then(|| clock.now() + INTERVAL);
         let is_reconnected = !usable.is_empty() && usable != self.usable;
         self.usable = usable;
         if !changed && !is_reconnected {
@@ -225,8 +212,7 @@ impl ServiceDriver {
         self.requests.shutdown().await;
         self.writing = Writing::No;
         self.early.clear();
-        let now = self.host.client.inner.clock.now();
-        self.machine.handle_network_change(now);
+        self.machine.handle_network_change(clock.now());
     }
 
     fn service_id(&self) -> Option<ServiceId> {

@@ -73,20 +73,15 @@ impl Sockets {
         }
     }
 
-    /// Follows the machine: binds the addresses that it has got, if each usable one was asked for, and
-    /// stops to count on those that it has lost, unless nothing else is there.
+    /// Follows the machine, which reaches others by the addresses `usable` now: binds those that it has
+    /// got, if each of them was asked for, and stops to count on those that it has lost, unless nothing else is there.
     ///
     /// Cancellation: may have done a part; the next call does the rest.
-    pub(crate) async fn follow(&self, readers: &Readers) -> Followed {
+    pub(crate) async fn follow(&self, usable: &[IpAddr], readers: &Readers) -> Followed {
         if !self.at.ip().is_unspecified() {
             return Followed::default();
         }
-        let Ok(usable) = addresses(self.at.ip()) else {
-            return Followed {
-                changed: false,
-                incomplete: true,
-            };
-        };
+        let usable = of_family(self.at.ip(), usable);
         let mut followed = Followed::default();
         for ip in &usable {
             let known = lock(&self.bound)
@@ -307,8 +302,13 @@ fn addresses(ip: IpAddr) -> io::Result<Vec<IpAddr>> {
         return Ok(vec![ip]);
     }
     let usable = usable_addresses(&interfaces()?, HostPolicy::default());
-    let usable = usable.into_iter();
-    Ok(usable.filter(|a| ip.is_ipv6() || a.is_ipv4()).collect())
+    Ok(of_family(ip, &usable))
+}
+
+/// Those of IPv4 for the unspecified address of IPv4, all for that of IPv6.
+fn of_family(ip: IpAddr, usable: &[IpAddr]) -> Vec<IpAddr> {
+    let usable = usable.iter().copied();
+    usable.filter(|a| ip.is_ipv6() || a.is_ipv4()).collect()
 }
 
 /// Asks for buffers that hold a full SCTP window of datagrams; with the usual ones a burst on a
@@ -447,18 +447,19 @@ mod tests {
         let at = SocketAddr::from(([0, 0, 0, 0], 0));
         let sockets = Sockets::bind(at, Cable::new()).await.unwrap();
         let (readers, mut arrivals) = arrivals(&sockets);
+        let usable = addresses(at.ip()).unwrap();
         let addresses = sockets.addresses();
         if addresses[0].ip().is_loopback() {
             // A machine without a network has nothing to come back to.
-            assert_eq!(sockets.follow(&readers).await, Followed::default());
+            assert_eq!(sockets.follow(&usable, &readers).await, Followed::default());
             return;
         }
-        assert_eq!(sockets.follow(&readers).await, Followed::default());
+        assert_eq!(sockets.follow(&usable, &readers).await, Followed::default());
         for socket in &*lock(&sockets.bound) {
             socket.is_present.store(false, Ordering::Relaxed);
         }
         assert_eq!(sockets.addresses(), []);
-        let followed = sockets.follow(&readers).await;
+        let followed = sockets.follow(&usable, &readers).await;
         assert!(followed.changed && !followed.incomplete);
         assert_eq!(sockets.addresses(), addresses);
         let datagram = datagram(&sockets, &sockets, 7, 100);
@@ -470,7 +471,8 @@ mod tests {
     async fn sockets_for_one_address_follow_nobody() {
         let (here, _) = pair().await;
         let (readers, _) = arrivals(&here);
-        assert_eq!(here.follow(&readers).await, Followed::default());
+        let at = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(here.follow(&[at], &readers).await, Followed::default());
     }
 
     #[tokio::test]

@@ -217,12 +217,7 @@ async fn exchange(
     let mut since = None;
     let mut requests = JoinSet::new();
     while let Some(deadline) = next(&machine, &requests) {
-        let sleep = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(clock.to_tokio(at)).await,
-                None => std::future::pending().await,
-            }
-        };
+        let sleep = clock.sleep_until(deadline);
         tokio::select! {
             candidate = local.recv() => {
                 let Some(candidate) = candidate else { return };

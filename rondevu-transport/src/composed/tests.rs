@@ -70,14 +70,8 @@ mod answered_by_str0m {
     });
 }
 
-#[test]
-fn a_service_that_moves_keeps_its_link() {
-    crate::conformance::a_service_that_moves_keeps_its_link(&fixture());
-}
-
-#[test]
-fn an_address_that_is_found_later_is_told_and_used() {
-    crate::conformance::an_address_that_is_found_later_is_told_and_used(&fixture());
+mod moving {
+    crate::transport_conformance!(moving super::fixture());
 }
 
 #[test]

@@ -14,14 +14,8 @@ mod conformance {
     crate::transport_conformance!(crate::rtc::fixture());
 }
 
-#[test]
-fn a_service_that_moves_keeps_its_link() {
-    crate::conformance::a_service_that_moves_keeps_its_link(&fixture());
-}
-
-#[test]
-fn an_address_that_is_found_later_is_told_and_used() {
-    crate::conformance::an_address_that_is_found_later_is_told_and_used(&fixture());
+mod moving {
+    crate::transport_conformance!(moving crate::rtc::fixture());
 }
 
 fn time_to_open(one_way: Duration) -> Duration {

@@ -249,12 +249,7 @@ async fn run(
                 stream => streams.act(stream, &shared),
             }
         }
-        let sleep = async {
-            match duties.deadline {
-                Some(at) => tokio::time::sleep_until(shared.clock.to_tokio(at)).await,
-                None => std::future::pending().await,
-            }
-        };
+        let sleep = shared.clock.sleep_until(duties.deadline);
         tokio::select! {
             () = shared.wake.notified() => {}
             () = sleep => {}

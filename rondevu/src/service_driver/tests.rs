@@ -1,7 +1,6 @@
 //! A service whose server says things in an unusual order.
 
 use async_trait::async_trait;
-use rondevu_core::Instant;
 use rondevu_signaling::{CreatedOffer, MemoryPeer, MemorySignaling, NewOffer, SignalingLayer};
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
 use rondevu_transport::{LinkStage, Received, Transport, TransportFactory};

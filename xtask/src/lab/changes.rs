@@ -224,6 +224,10 @@ fn slow_line(stage: &Stage<'_>) -> Result<Told> {
     if !shaped.contains("rate 1Mbit") {
         bail!("the line is not slow: {shaped}");
     }
+    one_exchange(&mut pair)
+}
+
+fn one_exchange(pair: &mut Pair) -> Result<Told> {
     let took = pair.exchange(LIMIT)?;
     let what = format!("one exchange; connected in {} ms", pair.took.as_millis());
     Ok((took, what))
@@ -237,12 +241,11 @@ fn far_away(stage: &Stage<'_>) -> Result<Told> {
     };
     let _line = LongLine::before(Side::B, slowness, Path::new(FOLDER))?;
     let mut pair = stage.connect(&STUN, &STUN)?;
-    let took = pair.exchange(LIMIT)?;
-    if took < Duration::from_millis(slowness.delay_ms) {
-        bail!("the line is not long: an exchange took {took:?}");
+    let told = one_exchange(&mut pair)?;
+    if told.0 < Duration::from_millis(slowness.delay_ms) {
+        bail!("the line is not long: an exchange took {:?}", told.0);
     }
-    let what = format!("one exchange; connected in {} ms", pair.took.as_millis());
-    Ok((took, what))
+    Ok(told)
 }
 
 /// Frames overtake each other, within messages of many.

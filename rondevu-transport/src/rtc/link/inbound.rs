@@ -39,11 +39,10 @@ impl RtcLink {
             *early_checks = (*early_checks + 1).min(EARLY_CHECKS_MAX);
         }
         // A proven address may be forged, and this costs the path in use.
-        let forgotten = |link: &Self| {
-            let negotiated = link.negotiated();
-            negotiated.is_some_and(|n| n.remotes.is_forgotten(datagram.source))
-        };
-        let is_telling = stun.class() == Class::Request && (stun.chooses() || forgotten(self));
+        let forgotten = self
+            .negotiated()
+            .is_some_and(|n| n.remotes.is_forgotten(datagram.source));
+        let is_telling = stun.class() == Class::Request && (stun.chooses() || forgotten);
         let is_peer = is_telling && self.rtc().is_some_and(|rtc| rtc.accepts(&input));
         if is_peer && let Phase::Negotiated(negotiated) = &mut self.phase {
             negotiated.revive(datagram.source);
