@@ -1,8 +1,11 @@
 //! Addresses under which one side of a link may be reached, and the path that a link has chosen.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
+
+use rondevu_core::IceCandidate;
 
 /// An address under which this side may be reached.
 ///
@@ -62,6 +65,55 @@ impl From<SocketAddr> for LocalCandidate {
     /// A bound address of this machine.
     fn from(address: SocketAddr) -> Self {
         Self::Host(address)
+    }
+}
+
+/// A candidate of the peer that stands under a name of the local network (RFC 6762), as in
+/// `d5d4a2f0-6bb5-4f23-9d8c-2d6d2b0d3d5d.local`, so that only those who are there learn the address.
+/// Browsers hide the addresses of their machine so (draft-ietf-mmusic-mdns-ice-candidates).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCandidate {
+    line: String,
+    /// Where the name stands in the line.
+    name: Range<usize>,
+}
+
+impl NamedCandidate {
+    /// A candidate line without `a=`; `None` unless it is for UDP and has a name of one label
+    /// below `.local` in place of the address (section 3.2.1 of the draft).
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let transport = words.nth(2)?;
+        let name = words.nth(1)?;
+        let (label, domain) = name.split_once('.')?;
+        let is_label = (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let is_named = is_label
+            && domain.eq_ignore_ascii_case("local")
+            && transport.eq_ignore_ascii_case("udp");
+        let at = name.as_ptr().addr() - line.as_ptr().addr();
+        is_named.then(|| Self {
+            line: line.to_owned(),
+            name: at..at + name.len(),
+        })
+    }
+
+    /// The name, which ends in `.local` and has no dot at its end.
+    pub fn name(&self) -> &str {
+        &self.line[self.name.clone()]
+    }
+
+    /// The same candidate under the address that the name stands for.
+    pub fn with_address(&self, address: IpAddr) -> IceCandidate {
+        let (before, after) = (&self.line[..self.name.start], &self.line[self.name.end..]);
+        IceCandidate {
+            candidate: format!("{before}{address}{after}"),
+            sdp_mid: None,
+            sdp_m_line_index: None,
+            username_fragment: None,
+        }
     }
 }
 
@@ -147,5 +199,49 @@ impl fmt::Display for LinkPath {
             Some(time) => write!(f, ", {:.1} ms", time.as_secs_f64() * 1e3),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_in_a_candidate_can_be_replaced() {
+        let line = "candidate:1 1 udp 2113937151 d5d4-2d6d.local 51234 typ host generation 0";
+        let named = NamedCandidate::parse(line).unwrap();
+        assert_eq!(named.name(), "d5d4-2d6d.local");
+        let address = "192.0.2.7".parse().unwrap();
+        assert_eq!(
+            named.with_address(address).candidate,
+            "candidate:1 1 udp 2113937151 192.0.2.7 51234 typ host generation 0"
+        );
+    }
+
+    #[test]
+    fn only_names_of_browsers_are_names() {
+        let with = |transport: &str, name: &str| {
+            let line = format!("candidate:1 1 {transport} 1 {name} 9 typ host");
+            NamedCandidate::parse(&line).is_some()
+        };
+        assert!(with("UDP", "a.LOCAL"));
+        let label = "a".repeat(63);
+        assert!(with("udp", &format!("{label}.local")));
+        for name in [
+            "192.0.2.1",
+            "example.com",
+            "a.b.local",
+            ".local",
+            "local",
+            "a.local.",
+            "ä.local",
+            "a_b.local",
+            "",
+        ] {
+            assert!(!with("udp", name), "{name}");
+        }
+        assert!(!with("udp", &format!("{label}a.local")));
+        assert!(!with("tcp", "a.local"));
+        assert_eq!(NamedCandidate::parse("candidate:1 1 udp"), None);
     }
 }

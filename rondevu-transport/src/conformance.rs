@@ -19,7 +19,8 @@ pub use opening::*;
 pub use pair::{Pair, Side};
 
 /// Makes a test of each conformance check for the factory that an expression gives; with `moving`
-/// before it, of those for links whose ends get and lose addresses, which not every transport can.
+/// before it, of those for links whose ends get, lose and hide addresses, which not every transport
+/// can.
 ///
 /// ```
 /// # // A doctest is not built with cfg(test), so these tests are only expanded, not run.
@@ -64,6 +65,7 @@ macro_rules! transport_conformance {
             @each $factory;
             a_service_that_moves_keeps_its_link
             an_address_that_is_found_later_is_told_and_used
+            a_name_in_place_of_an_address_is_for_the_embedder
         }
     };
     (@each $factory:expr; $($check:ident)*) => {

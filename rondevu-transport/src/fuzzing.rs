@@ -32,9 +32,18 @@ pub fn description(text: &str) {
     }
 }
 
-/// A candidate line is used, ignored or refused.
+/// A candidate line is used, ignored or refused; a name in it can be replaced by an address.
 pub fn candidate(line: &str) {
-    let _ = crate::rtc::candidate::parse_candidate(line);
+    use crate::rtc::candidate::RemoteLine;
+
+    let Ok(RemoteLine::Named(named)) = RemoteLine::parse(line) else {
+        return;
+    };
+    let address = [192, 0, 2, 1].into();
+    let found = named.with_address(address).candidate;
+    assert!(line.contains(named.name()) && found.contains("192.0.2.1"));
+    let again = RemoteLine::parse(&found);
+    assert!(!matches!(again, Ok(RemoteLine::Named(_))), "{again:?}");
 }
 
 /// A datagram is a STUN message or not.

@@ -76,7 +76,7 @@ pub mod rtc;
 mod stun;
 mod transport;
 
-pub use candidate::{CandidateKind, LinkPath, LinkStage, LocalCandidate};
+pub use candidate::{CandidateKind, LinkPath, LinkStage, LocalCandidate, NamedCandidate};
 pub use datagram::{DATAGRAM_BYTES_MAX, Datagram, Received};
 pub use error::TransportError;
 pub use factory::{Answered, Offered, TransportFactory};

@@ -5,7 +5,8 @@ use std::fmt;
 use rondevu_core::{Fingerprints, IceCandidate, Instant, LinkEvent, MessageKind};
 use rondevu_core::{SessionDescription, StreamId, StreamOptions};
 
-use crate::{Datagram, LinkPath, LinkStage, LocalCandidate, Received, TransportError};
+use crate::TransportError;
+use crate::{Datagram, LinkPath, LinkStage, LocalCandidate, NamedCandidate, Received};
 
 /// One incarnation of a link to a peer: a machine without sockets, threads or a clock.
 ///
@@ -43,8 +44,10 @@ pub trait Transport: Send + fmt::Debug {
 
     /// Adds an address under which the peer may be reached and that its description did not name.
     ///
-    /// Candidates that this transport cannot use (TCP, `.local` names, unknown types) and those
-    /// beyond its limit are ignored, and so is the empty candidate that marks the end.
+    /// Candidates that this transport cannot use (TCP, host names, unknown types) and those
+    /// beyond its limit are ignored, and so is the empty candidate that marks the end. One under a
+    /// name of the local network is given back by
+    /// [`poll_named_candidate`](Self::poll_named_candidate).
     ///
     /// # Errors
     ///
@@ -79,6 +82,16 @@ pub trait Transport: Send + fmt::Debug {
     ///
     /// By default there is none: everything was known when the description was made.
     fn poll_candidate(&mut self) -> Option<IceCandidate> {
+        None
+    }
+
+    /// The next candidate of the peer, from its description or added later, that names a host of the
+    /// local network in place of an address, in order. Whoever can find out the address gives
+    /// [the same candidate with it](NamedCandidate::with_address) to
+    /// [`add_remote_candidate`](Self::add_remote_candidate); to leave it alone costs at most a path.
+    ///
+    /// By default there is none: such candidates are ignored.
+    fn poll_named_candidate(&mut self) -> Option<NamedCandidate> {
         None
     }
 

@@ -116,7 +116,13 @@ impl Dialer {
         })?;
         let called = self.call(&paths).await?;
         let signaling = Arc::clone(&self.signaling);
-        let transport = Trickling::start(called.transport, signaling, called.offer, self.clock);
+        let transport = Trickling::start(
+            called.transport,
+            signaling,
+            called.offer,
+            self.ice.mdns(),
+            self.clock,
+        );
         Ok(Dialed {
             link: Link::with_own_paths(link, Box::new(transport), paths, datagrams),
             announced: called.announced,

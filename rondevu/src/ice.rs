@@ -4,11 +4,36 @@ use std::time::Duration;
 
 use rondevu_transport::gather::{IceServer, IceTransportPolicy};
 
-/// The servers that help, and which kinds of addresses are told.
-#[derive(Clone, Debug, Default)]
+use crate::mdns::Mdns;
+
+/// The servers that help, and which kinds of addresses are told and believed.
+#[derive(Clone, Debug)]
 pub(crate) struct IceConfig {
     pub(crate) servers: Vec<IceServer>,
     pub(crate) policy: IceTransportPolicy,
+    /// What finds out the addresses of peers that hide them; `None` leaves these alone.
+    pub(crate) mdns: Option<Mdns>,
+}
+
+impl Default for IceConfig {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            policy: IceTransportPolicy::default(),
+            mdns: Some(Mdns::default()),
+        }
+    }
+}
+
+impl IceConfig {
+    /// What finds out addresses of the local network, where these are of use.
+    pub(crate) fn mdns(&self) -> Option<&Mdns> {
+        match self.policy {
+            IceTransportPolicy::All => self.mdns.as_ref(),
+            // Nothing is sent but by the server, which is elsewhere.
+            IceTransportPolicy::Relay => None,
+        }
+    }
 }
 
 /// So long a description waits for addresses; those found later are passed on one by one.

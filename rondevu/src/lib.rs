@@ -30,6 +30,7 @@ mod accept_queue;
 mod addresses;
 mod announcement;
 mod batch;
+mod builder;
 mod burst;
 mod cable;
 mod channel;
@@ -48,6 +49,7 @@ mod io;
 mod known_keys;
 mod line;
 mod link;
+mod mdns;
 mod measure;
 mod paths;
 mod service;
@@ -58,9 +60,10 @@ mod streams;
 mod trickle;
 mod waiting;
 
+pub use builder::RondevuBuilder;
 pub use cable::Cable;
 pub use channel::DurableChannel;
-pub use client::{Rondevu, RondevuBuilder};
+pub use client::Rondevu;
 pub use connection::{DurableConnection, PeerInfo};
 pub use dial::Target;
 /// The name that the TypeScript client has for it.

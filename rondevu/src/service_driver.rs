@@ -441,7 +441,8 @@ impl ServiceDriver {
 
     fn meet(&mut self, answer: &OfferAnswer, open: OpenOffer) {
         let OpenOffer { offered, standby } = open;
-        let clock = self.host.client.inner.clock;
+        let client = &self.host.client.inner;
+        let clock = client.clock;
         let mut transport = offered.transport;
         if let Err(error) = transport.accept_answer(&answer.answer, clock.now()) {
             tracing::debug!(%error, "an answer cannot be used");
@@ -449,7 +450,7 @@ impl ServiceDriver {
         }
         let signaling = Arc::clone(&self.signaling);
         let offer = answer.offer_id.clone();
-        let transport = Trickling::start(transport, signaling, offer, clock);
+        let transport = Trickling::start(transport, signaling, offer, client.ice.mdns(), clock);
         let (transport, control) = (Box::new(transport), offered.stream);
         self.host
             .receive(standby, transport, control, &mut self.greetings);

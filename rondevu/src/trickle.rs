@@ -11,14 +11,15 @@ use rondevu_core::{
 use rondevu_durable::{PollEnd, ServiceRetry, TrickleAction, TrickleMachine};
 use rondevu_signaling::{RemoteCandidate, Retry, Signaling, SignalingError, UnixMillis};
 use rondevu_transport::{
-    Datagram, Fingerprints, LinkPath, LinkStage, LocalCandidate, Received, Transport,
-    TransportError, Written,
+    Datagram, Fingerprints, LinkPath, LinkStage, LocalCandidate, NamedCandidate, Received,
+    Transport, TransportError, Written,
 };
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::client::seeds;
 use crate::clock::Clock;
+use crate::mdns::Mdns;
 
 #[cfg(test)]
 mod tests;
@@ -34,8 +35,29 @@ struct Exchange {
     local: mpsc::Sender<IceCandidate>,
     remote: mpsc::Receiver<IceCandidate>,
     task: JoinHandle<()>,
+    names: Option<Names>,
     /// When to see whether candidates of the peer have come in.
     look_at: Instant,
+}
+
+/// Finds out the addresses behind the names that the peer tells, while this lives.
+struct Names {
+    mdns: Mdns,
+    found: mpsc::Sender<IceCandidate>,
+    searches: JoinSet<()>,
+}
+
+impl Names {
+    fn find(&mut self, named: NamedCandidate) {
+        while self.searches.try_join_next().is_some() {}
+        let (mdns, found) = (self.mdns.clone(), self.found.clone());
+        self.searches.spawn(async move {
+            if let Some(address) = mdns.resolve(named.name()).await {
+                // The link may have done without.
+                let _ = found.send(named.with_address(address)).await;
+            }
+        });
+    }
 }
 
 impl Drop for Exchange {
@@ -45,20 +67,28 @@ impl Drop for Exchange {
 }
 
 impl Trickling {
-    /// Begins to exchange candidates for `offer`, whose answer both sides have or are about to.
+    /// Begins to exchange candidates for `offer`, whose answer both sides have or are about to, and
+    /// to ask for those that have a name in place of an address.
     pub(crate) fn start(
         transport: Box<dyn Transport>,
         signaling: Arc<dyn Signaling>,
         offer: OfferId,
+        mdns: Option<&Mdns>,
         clock: Clock,
     ) -> Self {
         let (local, from_transport) = mpsc::channel(CANDIDATES_MAX);
         let (to_transport, remote) = mpsc::channel(CANDIDATES_MAX);
+        let names = mdns.map(|mdns| Names {
+            mdns: mdns.clone(),
+            found: to_transport.clone(),
+            searches: JoinSet::new(),
+        });
         let work = exchange(signaling, offer, clock, from_transport, to_transport);
         let exchange = Exchange {
             local,
             remote,
             task: tokio::spawn(work),
+            names,
             look_at: clock.now() + LOOK_INTERVAL,
         };
         Self {
@@ -77,6 +107,11 @@ impl Trickling {
             // A transport with more than the server keeps, or a task that has ended.
             if exchange.local.try_send(candidate).is_err() {
                 tracing::debug!("a candidate is not passed on");
+            }
+        }
+        while let Some(named) = self.transport.poll_named_candidate() {
+            if let Some(names) = &mut exchange.names {
+                names.find(named);
             }
         }
         while let Ok(candidate) = exchange.remote.try_recv() {

@@ -26,7 +26,11 @@ pub(crate) fn run() -> Result<Outcome> {
         None => {
             let peer = build_program("examples/browser_peer")?;
             for engine in ENGINES {
-                in_own_network(&peer, engine).run_within(BROWSER_LIMIT)?;
+                let open = format!("--udp {ADDRESS} --engine {engine}");
+                in_own_network(NETWORK, &peer, &open).run_within(BROWSER_LIMIT)?;
+                let hidden = format!("--udp {WALLED} --engine {engine} --hidden");
+                let network = format!("{NETWORK} && {WALL}");
+                in_own_network(&network, &peer, &hidden).run_within(BROWSER_LIMIT)?;
             }
         }
     }
@@ -42,19 +46,19 @@ fn obstacle() -> Option<&'static str> {
     if !Invocation::new(CHROMIUM).args(["--version"]).succeeds() {
         return Some("pages in a browser: install chromium");
     }
-    let network = unshare().args(["sh", "-c", &format!("{NETWORK} && ip route get {GATEWAY}")]);
+    let all = format!("{NETWORK} && {WALL} && ip route get {GATEWAY}");
+    let network = unshare().args(["sh", "-c", &all]);
     match network.succeeds() {
         true => None,
         false => Some(
-            "pages in a browser: this needs `unshare` and `ip` (util-linux, iproute2) and the right \
+            "pages in a browser: this needs `unshare`, `ip` and `nft` (util-linux, iproute2, nftables) and the right \
              to make a network namespace, as root or by unprivileged user namespaces",
         ),
     }
 }
 
-fn in_own_network(peer: &str, engine: &str) -> Invocation {
-    let check =
-        format!("{NETWORK} && exec '{peer}' --udp {ADDRESS} --engine {engine} --check {CHROMIUM}");
+fn in_own_network(network: &str, peer: &str, arguments: &str) -> Invocation {
+    let check = format!("{network} && exec '{peer}' {arguments} --check {CHROMIUM}");
     unshare().args(["sh", "-c", &check])
 }
 
@@ -84,6 +88,12 @@ const NETWORK: &str = "ip link set lo up \
     && ip address add 198.51.100.1/24 dev web0 \
     && ip link set web0 up && ip link set web1 up \
     && ip route add default via 198.51.100.2 dev web0";
+/// An address of the program whose firewall lets in only what answers it. A browser that tells names in
+/// place of its addresses is then reached by those alone who find the addresses out.
+const WALLED: &str = "198.51.100.3";
+const WALL: &str = "ip address add 198.51.100.3/24 dev web0 \
+    && nft 'table ip wall { chain in { type filter hook input priority 0; \
+        ip daddr 198.51.100.3 ct state new meta l4proto udp drop; }; }'";
 const NODE_LIMIT: Duration = Duration::from_secs(120);
 /// The checks of an engine take a minute on an idle machine.
 const BROWSER_LIMIT: Duration = Duration::from_secs(600);
@@ -96,5 +106,7 @@ mod tests {
     fn the_network_has_the_address_that_the_program_is_told() {
         assert!(NETWORK.contains(&format!("add {ADDRESS}/24 ")));
         assert!(NETWORK.contains(&format!("via {GATEWAY} ")));
+        assert!(WALL.contains(&format!("add {WALLED}/24 ")));
+        assert!(WALL.contains(&format!("daddr {WALLED} ")));
     }
 }

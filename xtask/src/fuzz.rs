@@ -25,7 +25,7 @@ const MACHINES: [&str; 9] = [
 ];
 
 /// Those that need the engines, which build for minutes.
-const PARSERS: [&str; 3] = ["transport_parsers", "dcep", "signaling_parsers"];
+const PARSERS: [&str; 4] = ["transport_parsers", "dcep", "mdns", "signaling_parsers"];
 
 /// Runs one target, or each in turn. New inputs are kept below `target/fuzz/corpus`; one that breaks a law
 /// is written to `xtask/fuzz/artifacts`.

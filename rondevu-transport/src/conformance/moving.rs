@@ -90,6 +90,46 @@ pub fn an_address_that_is_found_later_is_told_and_used(factory: &dyn TransportFa
     assert_eq!((path.remote, path.remote_kind), (new, CandidateKind::Host));
 }
 
+/// A peer that tells a name of the local network in place of its address is reached by whoever finds
+/// the address out.
+///
+/// # Panics
+///
+/// If the name is not given back once, or the address is not used.
+pub fn a_name_in_place_of_an_address_is_for_the_embedder(factory: &dyn TransportFactory) {
+    let mut pair = new_pair(factory);
+    let (old, new) = (
+        pair.dialer.address,
+        SocketAddr::from(([192, 0, 2, 8], 6008)),
+    );
+    pair.network.cut_both(old, pair.service.address);
+    pair.dialer
+        .transport
+        .add_local_candidate(new.into(), pair.now);
+    pair.dialer.address = new;
+    let mut told = pair
+        .dialer
+        .transport
+        .poll_candidate()
+        .expect("the peer has to be told");
+    let (name, address) = ("d5d4a2f0-6bb5-4f23-9d8c-2d6d2b0d3d5d.local", new.ip());
+    told.candidate = told.candidate.replace(&address.to_string(), name);
+    let service = &mut pair.service.transport;
+    assert_eq!(service.poll_named_candidate(), None);
+    service
+        .add_remote_candidate(&told, pair.now)
+        .expect("a name is no error");
+    let named = service.poll_named_candidate().expect("it is to be found");
+    assert_eq!(named.name(), name);
+    assert_eq!(service.poll_named_candidate(), None);
+    service
+        .add_remote_candidate(&named.with_address(address), pair.now)
+        .expect("it is a candidate like others");
+    talk(&mut pair);
+    let path = pair.service.transport.path().expect("a path is used");
+    assert_eq!((path.remote, path.remote_kind), (new, CandidateKind::Host));
+}
+
 fn new_pair(factory: &dyn TransportFactory) -> Pair {
     let conditions = Conditions::delay(Duration::from_millis(10));
     Pair::new(factory, 1, conditions).expect("two links can be made")

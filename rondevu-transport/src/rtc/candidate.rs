@@ -3,7 +3,7 @@
 use is::Candidate;
 use rondevu_core::IceCandidate;
 
-use crate::{LocalCandidate, TransportError};
+use crate::{LocalCandidate, NamedCandidate, TransportError};
 
 /// The line of a candidate that came through signaling; `None` if it marks the end.
 pub(crate) fn candidate_line(candidate: &IceCandidate) -> Result<Option<&str>, TransportError> {
@@ -15,14 +15,29 @@ pub(crate) fn candidate_line(candidate: &IceCandidate) -> Result<Option<&str>, T
     Ok((!line.is_empty()).then_some(line))
 }
 
-/// Reads a candidate line; `None` if it is of a kind that is not used.
-pub(crate) fn parse_candidate(line: &str) -> Result<Option<Candidate>, TransportError> {
-    if is_unusable(line) {
-        return Ok(None);
+/// What a candidate line of the peer is good for.
+#[derive(Debug)]
+pub(crate) enum RemoteLine {
+    /// Checks can be sent there.
+    Address(Candidate),
+    /// Somebody has to find out the address first.
+    Named(NamedCandidate),
+    /// Well-formed, but of a kind that is not used.
+    Unused,
+}
+
+impl RemoteLine {
+    pub(crate) fn parse(line: &str) -> Result<Self, TransportError> {
+        if let Some(named) = NamedCandidate::parse(line) {
+            return Ok(Self::Named(named));
+        }
+        if is_unusable(line) {
+            return Ok(Self::Unused);
+        }
+        Candidate::from_sdp_string(line)
+            .map(Self::Address)
+            .map_err(|error| TransportError::Candidate(error.to_string()))
     }
-    Candidate::from_sdp_string(line)
-        .map(Some)
-        .map_err(|error| TransportError::Candidate(error.to_string()))
 }
 
 /// An address of this side in the engine's words.
@@ -37,7 +52,7 @@ pub(crate) fn local_candidate(candidate: LocalCandidate) -> Result<Candidate, Tr
     .map_err(|error| TransportError::Candidate(error.to_string()))
 }
 
-/// Whether a candidate is of a kind that is well-formed but not used: TCP, or an mDNS name.
+/// Whether a candidate is of a kind that is well-formed but not used: TCP, or a name of no browser.
 fn is_unusable(line: &str) -> bool {
     let mut words = line.split(' ').skip(2);
     let tcp = words.next().is_some_and(|w| !w.eq_ignore_ascii_case("udp"));

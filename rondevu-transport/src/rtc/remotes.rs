@@ -1,12 +1,13 @@
 //! What the peer has told of its addresses.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use is::Candidate;
 use tracing::debug;
 
-use super::candidate::parse_candidate;
-use crate::{CandidateKind, TransportError};
+use super::candidate::RemoteLine;
+use crate::{CandidateKind, NamedCandidate, TransportError};
 
 /// The candidates that the peer has told, and that the engine was given.
 #[derive(Debug)]
@@ -16,6 +17,10 @@ pub(crate) struct Remotes {
     left: usize,
     /// Those that were given up, and may speak again.
     given_up: Vec<Told>,
+    /// Those whose address somebody has to find out.
+    named: VecDeque<NamedCandidate>,
+    /// How many more of these are taken.
+    names_left: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -38,14 +43,23 @@ impl Remotes {
             told: Vec::new(),
             left: TOLD_MAX,
             given_up: Vec::new(),
+            named: VecDeque::new(),
+            names_left: NAMES_MAX,
         }
     }
 
     /// Enters the candidate of a line, and gives it for the engine if it is of use.
     pub(crate) fn enter(&mut self, line: &str) -> Result<Option<Candidate>, TransportError> {
-        let Some(candidate) = parse_candidate(line)? else {
-            debug!("candidate of a kind that is not used ignored");
-            return Ok(None);
+        let candidate = match RemoteLine::parse(line)? {
+            RemoteLine::Address(candidate) => candidate,
+            RemoteLine::Named(named) => {
+                self.enter_name(named);
+                return Ok(None);
+            }
+            RemoteLine::Unused => {
+                debug!("candidate of a kind that is not used ignored");
+                return Ok(None);
+            }
         };
         let Some(left) = self.left.checked_sub(1) else {
             debug!("one candidate too many ignored");
@@ -57,6 +71,21 @@ impl Remotes {
             candidate: candidate.clone(),
         });
         Ok(Some(candidate))
+    }
+
+    fn enter_name(&mut self, named: NamedCandidate) {
+        match self.names_left.checked_sub(1) {
+            Some(left) => {
+                self.names_left = left;
+                self.named.push_back(named);
+            }
+            None => debug!("one name too many ignored"),
+        }
+    }
+
+    /// The next candidate whose address has to be found out.
+    pub(crate) fn poll_named(&mut self) -> Option<NamedCandidate> {
+        self.named.pop_front()
     }
 
     /// Gives an address up.
@@ -136,6 +165,9 @@ fn kind(candidate: &Candidate) -> CandidateKind {
 
 /// A peer's description may name 32; as many again may trickle in.
 const TOLD_MAX: usize = 64;
+/// A browser has one for each address family of each of its networks; each is a question to all who are
+/// in ours.
+const NAMES_MAX: usize = 8;
 /// A peer comes back to one of the last few addresses, if to any.
 const GIVEN_UP_MAX: usize = 16;
 
@@ -176,5 +208,19 @@ mod tests {
         let taken = (1..=100).filter(|port| remotes.enter(&line(*port)).unwrap().is_some());
         assert_eq!(taken.count(), TOLD_MAX);
         assert!(remotes.enter("nonsense").is_err());
+    }
+
+    #[test]
+    fn names_wait_for_somebody_who_knows_them() {
+        let mut remotes = Remotes::new();
+        for n in 0..100 {
+            let line = format!("candidate:1 1 udp 2130706431 name-{n}.local 5000 typ host");
+            assert!(remotes.enter(&line).unwrap().is_none());
+        }
+        let names = std::iter::from_fn(|| remotes.poll_named());
+        let names: Vec<_> = names.map(|named| named.name().to_owned()).collect();
+        assert_eq!(names.len(), NAMES_MAX);
+        assert_eq!(names[1], "name-1.local");
+        assert_eq!(remotes.count(), 0);
     }
 }

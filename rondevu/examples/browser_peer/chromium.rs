@@ -10,23 +10,58 @@ use tokio::process::Command;
 
 use crate::site::Reports;
 
+/// Which addresses the browser tells its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Addresses {
+    /// All that it has.
+    Shown,
+    /// Names in place of them, as browsers do for pages that may not use the camera. Only the checks
+    /// that depend on it are run.
+    Hidden,
+}
+
+impl Addresses {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Shown => "--disable-features=WebRtcHideLocalIpsWithMdns",
+            Self::Hidden => "--enable-features=WebRtcHideLocalIpsWithMdns",
+        }
+    }
+
+    fn page(self) -> &'static str {
+        match self {
+            Self::Shown => "check/index.html",
+            Self::Hidden => {
+                "check/index.html?only=a_plain_page_dials_our_service,our_dialer_finds_a_plain_page,\
+                 both_sides_create_channels"
+            }
+        }
+    }
+}
+
 /// Opens the page of the checks and prints what it reports.
 ///
 /// # Errors
 ///
 /// If a check fails, or the browser does not start, ends early or falls silent for
 /// [`SILENCE_MAX`]. One that says nothing at all is started a second time.
-pub(crate) async fn check(browser: &Path, url: &str, mut reports: Reports) -> Result<()> {
+pub(crate) async fn check(
+    browser: &Path,
+    addresses: Addresses,
+    url: &str,
+    mut reports: Reports,
+) -> Result<()> {
+    let page = format!("{url}/{}", addresses.page());
     let profile = std::env::temp_dir().join(format!("rondevu-browser-{}", std::process::id()));
     std::fs::create_dir_all(&profile).context("cannot create a profile for the browser")?;
-    let mut outcome = run(browser, &profile, url, &mut reports).await;
+    let mut outcome = run(browser, addresses, &profile, &page, &mut reports).await;
     if matches!(outcome, Ok(Ended::Silently)) {
         println!("  the browser did not open the page; it is started once more");
-        outcome = run(browser, &profile, url, &mut reports).await;
+        outcome = run(browser, addresses, &profile, &page, &mut reports).await;
     }
     let removed = remove(&profile).await;
     if let Ended::Silently = outcome? {
-        bail!("the browser did not open {url}/check/index.html: open it by hand to see why");
+        bail!("the browser did not open {page}: open it by hand to see why");
     }
     removed.context("cannot remove the browser's profile")
 }
@@ -51,11 +86,18 @@ enum Ended {
     Silently,
 }
 
-async fn run(browser: &Path, profile: &Path, url: &str, reports: &mut Reports) -> Result<Ended> {
+async fn run(
+    browser: &Path,
+    addresses: Addresses,
+    profile: &Path,
+    page: &str,
+    reports: &mut Reports,
+) -> Result<Ended> {
     let mut chromium = Command::new(browser)
         .args(FLAGS)
         .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("{url}/check/index.html"))
+        .arg(addresses.flag())
+        .arg(page)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -99,8 +141,8 @@ async fn listen(reports: &mut Reports) -> Result<Ended> {
     }
 }
 
-/// Nothing that talks to anybody but the page's own server: no multicast, no updates, no reports.
-const FLAGS: [&str; 10] = [
+/// Nothing that talks to anybody but the page's own server: no updates, no reports.
+const FLAGS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -110,7 +152,6 @@ const FLAGS: [&str; 10] = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
 ];
 const REMOVALS_MAX: u32 = 100;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(50);

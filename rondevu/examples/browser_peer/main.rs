@@ -3,7 +3,8 @@
 //! `cargo run --package rondevu --features server --example browser_peer` serves the demonstration of
 //! `docs/browser` until it is interrupted. With `--check chromium` it starts that browser without a window,
 //! lets it run the pages of `rondevu/tests/browser`, and fails unless all their checks pass:
-//! `cargo xtask browser` does so in a network of its own.
+//! `cargo xtask browser` does so in a network of its own. With `--hidden` the browser tells names in place
+//! of its addresses.
 
 mod chromium;
 mod peer;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail};
 
 use rondevu::Engine;
 
+use crate::chromium::Addresses;
 use crate::peer::Peer;
 
 #[tokio::main]
@@ -33,7 +35,7 @@ async fn main() -> Result<()> {
     });
     peer.start().await.context("cannot publish the service")?;
     match arguments.check {
-        Some(browser) => chromium::check(&browser, &url, reports).await,
+        Some(browser) => chromium::check(&browser, arguments.addresses, &url, reports).await,
         None => {
             println!("open {url}/browser/index.html");
             serving.await?.context("the web server ended")
@@ -49,6 +51,7 @@ struct Arguments {
     udp: IpAddr,
     /// The browser that is to run the checks.
     check: Option<PathBuf>,
+    addresses: Addresses,
     /// What carries the links of the program.
     engine: Engine,
 }
@@ -59,6 +62,7 @@ impl Arguments {
             port: 0,
             udp: Ipv4Addr::UNSPECIFIED.into(),
             check: None,
+            addresses: Addresses::Shown,
             engine: Engine::default(),
         };
         while let Some(word) = words.next() {
@@ -71,8 +75,11 @@ impl Arguments {
                 "--port" => parsed.port = value()?.parse().context("--port needs a number")?,
                 "--udp" => parsed.udp = value()?.parse().context("--udp needs an address")?,
                 "--check" => parsed.check = Some(value()?.into()),
+                "--hidden" => parsed.addresses = Addresses::Hidden,
                 "--engine" => parsed.engine = engine(&value()?)?,
-                _ => bail!("unknown argument {word}: use --port, --udp, --engine or --check"),
+                _ => bail!(
+                    "unknown argument {word}: use --port, --udp, --engine, --check or --hidden"
+                ),
             }
         }
         Ok(parsed)

@@ -6,17 +6,42 @@ use rondevu_signaling::original::OriginalServer;
 use rondevu_signaling::server::{Server, ServerConfig};
 use rondevu_signaling::{HttpSignaling, MemorySignaling};
 use rondevu_transport::rtc::{RtcConfig, RtcFactory};
-use rondevu_transport::{Answered, LocalCandidate, Offered, TransportFactory};
+use rondevu_transport::{Answered, LocalCandidate, NamedCandidate, Offered, TransportFactory};
 
 use super::*;
-use crate::{Rondevu, ServiceOptions};
+use crate::mdns::tests::{Responder, free_port};
+use crate::{Rondevu, RondevuBuilder, ServiceOptions};
 
 const SERVICE: &str = "com.example.test@1.0.0";
 
 /// Leaves the candidates out of the descriptions; the links have them for the peer afterwards, one
 /// at a time.
 #[derive(Debug)]
-struct LateFactory(RtcFactory);
+struct LateFactory {
+    rtc: RtcFactory,
+    /// What stands in the candidates in place of the address.
+    name: Option<&'static str>,
+}
+
+impl LateFactory {
+    fn late(
+        &self,
+        transport: Box<dyn Transport>,
+        description: &mut SessionDescription,
+    ) -> Box<dyn Transport> {
+        let mut candidates = strip(description);
+        assert!(!candidates.is_empty());
+        if let Some(name) = self.name {
+            for candidate in &mut candidates {
+                candidate.candidate = candidate.candidate.replace("127.0.0.1", name);
+            }
+        }
+        Box::new(LateLink {
+            transport,
+            candidates,
+        })
+    }
+}
 
 #[derive(Debug)]
 struct LateLink {
@@ -48,13 +73,8 @@ impl TransportFactory for LateFactory {
         stream: StreamOptions,
         now: Instant,
     ) -> Result<Offered, TransportError> {
-        let mut offered = self.0.create_offer(local, stream, now)?;
-        let candidates = strip(&mut offered.description);
-        assert!(!candidates.is_empty());
-        offered.transport = Box::new(LateLink {
-            transport: offered.transport,
-            candidates,
-        });
+        let mut offered = self.rtc.create_offer(local, stream, now)?;
+        offered.transport = self.late(offered.transport, &mut offered.description);
         Ok(offered)
     }
 
@@ -64,13 +84,8 @@ impl TransportFactory for LateFactory {
         local: &[LocalCandidate],
         now: Instant,
     ) -> Result<Answered, TransportError> {
-        let mut answered = self.0.create_answer(offer, local, now)?;
-        let candidates = strip(&mut answered.description);
-        assert!(!candidates.is_empty());
-        answered.transport = Box::new(LateLink {
-            transport: answered.transport,
-            candidates,
-        });
+        let mut answered = self.rtc.create_answer(offer, local, now)?;
+        answered.transport = self.late(answered.transport, &mut answered.description);
         Ok(answered)
     }
 }
@@ -78,6 +93,10 @@ impl TransportFactory for LateFactory {
 impl Transport for LateLink {
     fn poll_candidate(&mut self) -> Option<IceCandidate> {
         self.candidates.pop_front()
+    }
+
+    fn poll_named_candidate(&mut self) -> Option<NamedCandidate> {
+        self.transport.poll_named_candidate()
     }
 
     fn accept_answer(
@@ -155,24 +174,27 @@ impl Transport for LateLink {
     }
 }
 
-fn client(signaling: Arc<dyn Signaling>) -> Rondevu {
+fn client(signaling: Arc<dyn Signaling>, name: Option<&'static str>) -> RondevuBuilder {
     let clock = Clock::start();
-    let factory = RtcFactory::new(RtcConfig::default(), clock.epoch()).unwrap();
+    let rtc = RtcFactory::new(RtcConfig::default(), clock.epoch()).unwrap();
     Rondevu::builder()
         .signaling(signaling)
-        .transport(Arc::new(LateFactory(factory)), clock.epoch())
+        .transport(Arc::new(LateFactory { rtc, name }), clock.epoch())
         .bind("127.0.0.1:0".parse().unwrap())
-        .build()
-        .unwrap()
 }
 
 async fn connects(service: Arc<dyn Signaling>, dialer: Arc<dyn Signaling>) {
-    let service = client(service)
+    clients_connect(client(service, None), client(dialer, None)).await;
+}
+
+async fn clients_connect(service: RondevuBuilder, dialer: RondevuBuilder) {
+    let (service, dialer) = (service.build().unwrap(), dialer.build().unwrap());
+    let service = service
         .expose_service("alice", SERVICE, ServiceOptions::default())
         .unwrap();
     service.start().await.unwrap();
     let begun = std::time::Instant::now();
-    let dialed = client(dialer).connect("alice", SERVICE).await.unwrap();
+    let dialed = dialer.connect("alice", SERVICE).await.unwrap();
     println!("connected after {:?}", begun.elapsed());
     service.accept().await.unwrap();
     dialed.close().await;
@@ -183,6 +205,23 @@ async fn connects(service: Arc<dyn Signaling>, dialer: Arc<dyn Signaling>) {
 async fn late_candidates_reach_the_other_side_in_memory() {
     let signaling = MemorySignaling::new();
     connects(Arc::new(signaling.peer()), Arc::new(signaling.peer())).await;
+}
+
+#[tokio::test]
+async fn names_in_place_of_addresses_are_asked_for() {
+    let (name, port) = ("d5d4a2f0-6bb5-4f23.local", free_port());
+    let _responder = Responder::start(port, name).await;
+    // One side that knows the other is enough, whichever it is.
+    for asks in [true, false] {
+        let signaling = MemorySignaling::new();
+        let service = client(Arc::new(signaling.peer()), Some(name));
+        let dialer = client(Arc::new(signaling.peer()), Some(name));
+        let (service, dialer) = match asks {
+            true => (service.mdns_on_loopback(port), dialer.mdns(false)),
+            false => (service.mdns(false), dialer.mdns_on_loopback(port)),
+        };
+        clients_connect(service, dialer).await;
+    }
 }
 
 #[tokio::test]

@@ -23,10 +23,12 @@ async function within(limitMs, promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-const only = new URLSearchParams(location.search).get('only');
-const checks = Object.entries({ ...plain, ...durable }).filter(([name]) => !only || name === only);
+const only = new URLSearchParams(location.search).get('only')?.split(',');
+const all = Object.entries({ ...plain, ...durable });
+const checks = all.filter(([name]) => !only || only.includes(name));
 const started = performance.now();
 let failed = 0;
+if (only && checks.length !== only.length) throw new Error(`not all of ${only} exist`);
 await report({ note: navigator.userAgent });
 for (const [name, check] of checks) {
   const begun = performance.now();

@@ -78,6 +78,11 @@ pub const TARGETS: &[Target] = &[
     },
     #[cfg(feature = "parsers")]
     Target {
+        name: "mdns",
+        run: parsers::mdns,
+    },
+    #[cfg(feature = "parsers")]
+    Target {
         name: "signaling_parsers",
         run: parsers::signaling_parsers,
     },

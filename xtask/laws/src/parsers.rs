@@ -1,8 +1,11 @@
 //! The parsers of what came through a server or from the network.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use rondevu_core::Instant;
 use rondevu_signaling::KeyPair;
+use rondevu_transport::gather::{HostPolicy, MdnsEvent, MdnsResolver};
 use rondevu_transport::{Datagram, Router};
 
 use crate::Script;
@@ -31,6 +34,54 @@ pub(crate) fn transport_parsers(input: &[u8]) {
 /// The messages that open a data channel.
 pub(crate) fn dcep(input: &[u8]) {
     rondevu_transport::fuzzing::dcep(input);
+}
+
+/// Each name that is asked for gets one answer in time, whatever is heard meanwhile, and no address that
+/// names nobody.
+pub(crate) fn mdns(input: &[u8]) {
+    let mut script = Script::new(input);
+    let mut resolver = MdnsResolver::new(HostPolicy::default());
+    let mut now = Instant::ORIGIN;
+    let mut wanted: Vec<&str> = Vec::new();
+    while !script.is_empty() {
+        match script.pick(8) {
+            0 | 1 => {
+                let name = ["a.local", "b.local"][script.pick(2)];
+                assert!(resolver.resolve(name, now));
+                if !wanted.contains(&name) {
+                    wanted.push(name);
+                }
+            }
+            2 => {
+                now += Duration::from_millis(script.number().min(10_000));
+                resolver.handle_timeout(now);
+            }
+            _ => resolver.handle_datagram(script.bytes(200)),
+        }
+        while resolver.poll_transmit().is_some() {}
+        answer(&mut resolver, &mut wanted);
+        let due = resolver.poll_timeout();
+        assert_eq!(due.is_some(), !wanted.is_empty());
+        assert!(due.is_none_or(|at| at > now), "a time in the past");
+    }
+    resolver.handle_timeout(now + Duration::from_secs(5));
+    answer(&mut resolver, &mut wanted);
+    assert!(wanted.is_empty(), "no answer for {wanted:?}");
+}
+
+fn answer(resolver: &mut MdnsResolver, wanted: &mut Vec<&str>) {
+    while let Some(event) = resolver.poll_event() {
+        let name = match event {
+            MdnsEvent::Found { name, address } => {
+                assert!(!address.is_loopback() && !address.is_multicast());
+                assert!(!address.is_unspecified());
+                name
+            }
+            MdnsEvent::NotFound { name } => name,
+        };
+        let asked = wanted.iter().position(|wanted| *wanted == name);
+        wanted.swap_remove(asked.expect("an answer that nobody asked for"));
+    }
 }
 
 /// A router only names links that it knows, whatever they sent and whatever comes in.

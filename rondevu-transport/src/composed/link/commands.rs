@@ -1,6 +1,7 @@
 //! What the embedder asks of a link.
 
 use super::*;
+use crate::NamedCandidate;
 use crate::rtc::candidate::candidate_line;
 use crate::rtc::config::{MESSAGE_BYTES_MAX, UNNEGOTIATED_BYTES};
 
@@ -60,6 +61,11 @@ impl Transport for ComposedLink {
 
     fn poll_candidate(&mut self) -> Option<IceCandidate> {
         self.locals.poll_news(self.ice.ufrag())
+    }
+
+    fn poll_named_candidate(&mut self) -> Option<NamedCandidate> {
+        self.negotiated()?;
+        self.ice.remotes.poll_named()
     }
 
     fn open_stream(

@@ -3,7 +3,7 @@
 use super::*;
 use crate::rtc::candidate::{candidate_line, local_candidate};
 use crate::rtc::config::{MESSAGE_BYTES_MAX, UNNEGOTIATED_BYTES};
-use crate::{LinkPath, LinkStage, LocalCandidate};
+use crate::{LinkPath, LinkStage, LocalCandidate, NamedCandidate};
 
 impl Transport for RtcLink {
     fn accept_answer(
@@ -98,6 +98,13 @@ impl Transport for RtcLink {
 
     fn poll_candidate(&mut self) -> Option<IceCandidate> {
         self.locals.poll_news(&self.ufrag)
+    }
+
+    fn poll_named_candidate(&mut self) -> Option<NamedCandidate> {
+        match &mut self.phase {
+            Phase::Negotiated(negotiated) => negotiated.remotes.poll_named(),
+            Phase::Offering { .. } | Phase::Closing(..) | Phase::Ended => None,
+        }
     }
 
     fn open_stream(
