@@ -44,16 +44,15 @@ pub trait Transport: Send + fmt::Debug {
 
     /// Adds an address under which the peer may be reached and that its description did not name.
     ///
-    /// Candidates that this transport cannot use (TCP, host names, unknown types) and those
-    /// beyond its limit are ignored, and so is the empty candidate that marks the end. One under a
-    /// name of the local network is given back by
-    /// [`poll_named_candidate`](Self::poll_named_candidate).
+    /// Candidates that this transport cannot use (TCP) and those beyond its limit are ignored, and
+    /// so is the empty candidate that marks the end. One under a name of the local network is given
+    /// back by [`poll_named_candidate`](Self::poll_named_candidate).
     ///
     /// # Errors
     ///
-    /// [`TransportError::Candidate`] if the line is no candidate, [`TransportError::NotExpected`]
-    /// before the peer's description is known, [`TransportError::Closed`] after the end. None ends
-    /// the link.
+    /// [`TransportError::Candidate`] if the line is no candidate or names another host,
+    /// [`TransportError::NotExpected`] before the peer's description is known,
+    /// [`TransportError::Closed`] after the end. None ends the link.
     fn add_remote_candidate(
         &mut self,
         candidate: &IceCandidate,

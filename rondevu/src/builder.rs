@@ -34,6 +34,28 @@ pub struct RondevuBuilder {
     config: ConnectionConfig,
     cable: Cable,
     ice: IceConfig,
+    names: Names,
+}
+
+/// What is done with names in place of addresses.
+#[derive(Clone, Copy, Default)]
+enum Names {
+    #[default]
+    Asked,
+    Ignored,
+    #[cfg(test)]
+    AskedOnLoopback(u16),
+}
+
+impl Names {
+    fn mdns(self, bind: SocketAddr) -> Option<Mdns> {
+        match self {
+            Self::Asked => Some(Mdns::bound_to(bind.ip())),
+            Self::Ignored => None,
+            #[cfg(test)]
+            Self::AskedOnLoopback(port) => Some(crate::mdns::tests::on_loopback(port)),
+        }
+    }
 }
 
 impl std::fmt::Debug for RondevuBuilder {
@@ -116,19 +138,23 @@ impl RondevuBuilder {
 
     /// Whether the local network is asked, by multicast DNS, for the addresses of peers that hide them
     /// behind a name, as browsers do. Default `true`; nothing is asked before a peer has told such a
-    /// name, and nothing where the policy is [`IceTransportPolicy::Relay`].
+    /// name, nothing where the policy is [`IceTransportPolicy::Relay`], and only the networks that
+    /// [`bind`](Self::bind) includes.
     ///
     /// Without it such a peer is heard where its datagrams come through, since these show the address.
     #[must_use]
     pub fn mdns(mut self, enabled: bool) -> Self {
-        self.ice.mdns = enabled.then(Mdns::default);
+        self.names = match enabled {
+            true => Names::Asked,
+            false => Names::Ignored,
+        };
         self
     }
 
     /// Asks this machine alone.
     #[cfg(test)]
     pub(crate) fn mdns_on_loopback(mut self, port: u16) -> Self {
-        self.ice.mdns = Some(crate::mdns::tests::on_loopback(port));
+        self.names = Names::AskedOnLoopback(port);
         self
     }
 
@@ -218,6 +244,9 @@ impl RondevuBuilder {
             None => KeyPair::generate().map_err(|_| Error::NoRandomness)?,
         };
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let bind = self.bind.unwrap_or(any);
+        let mut ice = self.ice;
+        ice.mdns = self.names.mdns(bind);
         Ok(Rondevu {
             inner: Arc::new(Inner {
                 signaling,
@@ -227,10 +256,10 @@ impl RondevuBuilder {
                 known_keys: self
                     .known_keys
                     .unwrap_or_else(|| Arc::new(KnownKeysInMemory::default())),
-                bind: self.bind.unwrap_or(any),
+                bind,
                 config: self.config,
                 cable: self.cable,
-                ice: Arc::new(self.ice),
+                ice: Arc::new(ice),
                 clock,
                 connections: AtomicU64::new(0),
                 lines: Lines::default(),

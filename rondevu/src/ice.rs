@@ -7,22 +7,12 @@ use rondevu_transport::gather::{IceServer, IceTransportPolicy};
 use crate::mdns::Mdns;
 
 /// The servers that help, and which kinds of addresses are told and believed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct IceConfig {
     pub(crate) servers: Vec<IceServer>,
     pub(crate) policy: IceTransportPolicy,
     /// What finds out the addresses of peers that hide them; `None` leaves these alone.
     pub(crate) mdns: Option<Mdns>,
-}
-
-impl Default for IceConfig {
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            policy: IceTransportPolicy::default(),
-            mdns: Some(Mdns::default()),
-        }
-    }
 }
 
 impl IceConfig {

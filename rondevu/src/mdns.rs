@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use rondevu_transport::gather::{
-    HostPolicy, MDNS_GROUP, MdnsEvent, MdnsResolver, interfaces, usable_addresses,
+    HostPolicy, Include, MDNS_GROUP, MdnsEvent, MdnsPolicy, MdnsResolver, interfaces,
+    usable_addresses,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::ReadBuf;
@@ -29,36 +30,14 @@ pub(crate) struct Mdns {
     reach: Reach,
 }
 
-/// Whom to ask.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whom to ask, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// The networks of this machine.
-    #[default]
-    Networks,
+    /// The networks that a socket bound to this address is in.
+    Networks(IpAddr),
     /// This machine alone.
     #[cfg(test)]
     Loopback,
-}
-
-impl Reach {
-    fn addresses(self) -> io::Result<Vec<IpAddr>> {
-        match self {
-            Self::Networks => Ok(usable_addresses(&interfaces()?, self.policy())),
-            #[cfg(test)]
-            Self::Loopback => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
-        }
-    }
-
-    fn policy(self) -> HostPolicy {
-        match self {
-            Self::Networks => HostPolicy::default(),
-            #[cfg(test)]
-            Self::Loopback => HostPolicy {
-                loopback: rondevu_transport::gather::Include::Yes,
-                ..HostPolicy::default()
-            },
-        }
-    }
 }
 
 /// A name whose address somebody waits for.
@@ -68,19 +47,18 @@ struct Ask {
     answer: oneshot::Sender<IpAddr>,
 }
 
-impl Default for Mdns {
-    fn default() -> Self {
+impl Mdns {
+    /// For links that are bound to `address`, which may be unspecified.
+    pub(crate) fn bound_to(address: IpAddr) -> Self {
         Self {
             asks: Arc::default(),
             group: MDNS_GROUP,
-            reach: Reach::default(),
+            reach: Reach::Networks(address),
         }
     }
-}
 
-impl Mdns {
     /// The address of a name that ends in `.local`; `None` if nobody answers within 5 s, or too many
-    /// names are asked for. Cancellation: the question may still be asked.
+    /// names are asked for. Cancellation: the name is asked for no more.
     pub(crate) async fn resolve(&self, name: &str) -> Option<IpAddr> {
         let (answer, address) = oneshot::channel();
         self.ask(Ask {
@@ -94,56 +72,43 @@ impl Mdns {
 
     fn ask(&self, ask: Ask) {
         let mut asks = lock(&self.asks);
-        if let Some(open) = &*asks {
-            // Where there is no room or the task has panicked, the answer is dropped with the question.
-            let _ = open.try_send(ask);
-            return;
-        }
-        let networks = match self.networks() {
-            Ok(networks) if !networks.is_empty() => networks,
-            Ok(_) => return tracing::debug!("there is no network to ask for names"),
-            Err(error) => return tracing::debug!(%error, "no network can be asked for names"),
+        let ask = match &*asks {
+            Some(open) => match open.try_send(ask) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(ask)) => {
+                    return tracing::debug!(ask.name, "too many names are asked for");
+                }
+                // The runtime of the task is gone.
+                Err(mpsc::error::TrySendError::Closed(ask)) => ask,
+            },
+            None => ask,
         };
         let (sender, receiver) = mpsc::channel(ASKS_MAX);
         // There is room in a new one.
         let _ = sender.try_send(ask);
         *asks = Some(sender);
-        tokio::spawn(self.clone().serve(networks, receiver));
+        tokio::spawn(self.clone().serve(receiver));
     }
 
-    /// A socket in each network. One that cannot be opened fails all only if there is no other.
-    fn networks(&self) -> io::Result<Vec<UdpSocket>> {
-        let mut failure = None;
-        let mut networks = Vec::new();
-        for address in self.reach.addresses()? {
-            // Answers by IPv4 tell addresses of either kind.
-            let IpAddr::V4(address) = address else {
-                continue;
-            };
-            match open(self.group, address) {
-                Ok(socket) => networks.push(socket),
-                Err(error) => failure = Some(error),
-            }
-        }
-        match failure {
-            Some(error) if networks.is_empty() => Err(error),
-            _ => Ok(networks),
-        }
-    }
-
-    /// Asks until all have their answer.
-    async fn serve(self, networks: Vec<UdpSocket>, mut asks: mpsc::Receiver<Ask>) {
+    /// Asks until nobody waits for an answer.
+    async fn serve(self, mut asks: mpsc::Receiver<Ask>) {
         let clock = Clock::start();
         let mut resolver = MdnsResolver::new(self.reach.policy());
         let mut waiting: HashMap<String, Vec<oneshot::Sender<IpAddr>>> = HashMap::new();
+        let mut networks = Networks::new(self.group);
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         loop {
-            while let Some(question) = resolver.poll_transmit() {
-                for network in &networks {
-                    if let Err(error) = network.send_to(&question, self.group).await {
-                        tracing::debug!(%error, "a network is not asked for a name");
-                    }
+            waiting.retain(|name, answers| {
+                answers.retain(|answer| !answer.is_closed());
+                if answers.is_empty() {
+                    resolver.cancel(name);
                 }
+                !answers.is_empty()
+            });
+            resolver.handle_timeout(clock.now());
+            while let Some(question) = resolver.poll_transmit() {
+                networks.follow(self.reach);
+                networks.send(&question).await;
             }
             while let Some(event) = resolver.poll_event() {
                 let (name, found) = match event {
@@ -170,30 +135,146 @@ impl Mdns {
                         waiting.entry(ask.name).or_default().push(ask.answer);
                     }
                 }
-                (length, source) = receive(&networks, &mut buffer) => {
-                    // All others only pretend (RFC 6762, section 6).
-                    if source.port() == self.group.port() {
-                        resolver.handle_datagram(&buffer[..length]);
-                    }
+                length = networks.receive(&mut buffer) => {
+                    resolver.handle_datagram(&buffer[..length]);
                 }
-                () = clock.sleep_until(resolver.poll_timeout()) => {
-                    resolver.handle_timeout(clock.now());
-                }
+                () = clock.sleep_until(resolver.poll_timeout()) => {}
             }
         }
     }
 }
 
-/// A socket that sends to `group` and hears it in the network in which this machine has `address`.
-/// Others on this machine may have the same port open (RFC 6762, section 15).
+impl Reach {
+    /// An address of this machine in each network, of IPv4: answers tell addresses of either kind.
+    fn addresses(self) -> io::Result<Vec<Ipv4Addr>> {
+        let at = match self {
+            Self::Networks(at) => at,
+            #[cfg(test)]
+            Self::Loopback => return Ok(vec![Ipv4Addr::LOCALHOST]),
+        };
+        let mut listed = interfaces()?;
+        let usable = usable_addresses(&listed, HostPolicy::default());
+        listed.retain(|one| usable.contains(&one.address) && one.address.is_ipv4());
+        listed.retain(|one| at.is_unspecified() || at.is_ipv6() || one.address == at);
+        listed.sort_by(|a, b| (&a.name, a.address).cmp(&(&b.name, b.address)));
+        listed.dedup_by(|a, b| a.name == b.name);
+        let addresses = listed.into_iter().map(|one| match one.address {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        });
+        Ok(addresses.flatten().collect())
+    }
+
+    fn policy(self) -> MdnsPolicy {
+        let include = |yes: bool| if yes { Include::Yes } else { Include::No };
+        match self {
+            Self::Networks(at) => MdnsPolicy {
+                ipv4: include(at.is_ipv4() || at.is_unspecified()),
+                ipv6: include(at.is_ipv6()),
+                ..MdnsPolicy::default()
+            },
+            #[cfg(test)]
+            Self::Loopback => MdnsPolicy {
+                loopback: Include::Yes,
+                ..MdnsPolicy::default()
+            },
+        }
+    }
+}
+
+/// A socket in each network, as far as there are any.
+#[derive(Debug)]
+struct Networks {
+    group: SocketAddrV4,
+    addresses: Vec<Ipv4Addr>,
+    sockets: Vec<UdpSocket>,
+}
+
+impl Networks {
+    fn new(group: SocketAddrV4) -> Self {
+        Self {
+            group,
+            addresses: Vec::new(),
+            sockets: Vec::new(),
+        }
+    }
+
+    /// Opens all sockets anew if this machine is in other networks than before.
+    fn follow(&mut self, reach: Reach) {
+        let addresses = match reach.addresses() {
+            Ok(addresses) => addresses,
+            Err(error) => return tracing::debug!(%error, "networks cannot be listed"),
+        };
+        if addresses == self.addresses {
+            return;
+        }
+        self.sockets.clear();
+        for address in &addresses {
+            match open(self.group, *address) {
+                Ok(socket) => self.sockets.push(socket),
+                Err(error) => {
+                    tracing::debug!(%address, %error, "a network cannot be asked for names");
+                }
+            }
+        }
+        self.addresses = addresses;
+    }
+
+    async fn send(&self, question: &[u8]) {
+        for socket in &self.sockets {
+            if let Err(error) = socket.send_to(question, self.group).await {
+                tracing::debug!(%error, "a network is not asked for a name");
+            }
+        }
+    }
+
+    /// Waits for a datagram from the port of the group; all others only pretend (RFC 6762, section 6).
+    /// Cancellation: none is lost.
+    async fn receive(&self, buffer: &mut [u8]) -> usize {
+        loop {
+            match self.receive_any(buffer).await {
+                Ok((length, source)) if source.port() == self.group.port() => return length,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a network is not heard");
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    async fn receive_any(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        std::future::poll_fn(|cx| {
+            for socket in &self.sockets {
+                let mut buffer = ReadBuf::new(buffer);
+                if let Poll::Ready(received) = socket.poll_recv_from(cx, &mut buffer) {
+                    let length = buffer.filled().len();
+                    return Poll::Ready(received.map(|source| (length, source)));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// A socket that sends to `group`, and hears what is sent to it, in the network in which this machine
+/// has `address`. Others on this machine may have the same port open (RFC 6762, section 15).
 fn open(group: SocketAddrV4, address: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     socket.set_reuse_port(true)?;
-    let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, group.port());
-    socket.bind(&SockAddr::from(any))?;
+    // What was sent to one address of this machine is from anywhere. Elsewhere the group cannot be bound.
+    let at = match cfg!(target_os = "linux") {
+        true => *group.ip(),
+        false => Ipv4Addr::UNSPECIFIED,
+    };
+    socket.bind(&SockAddr::from(SocketAddrV4::new(at, group.port())))?;
     socket.join_multicast_v4(group.ip(), &address)?;
+    // Else it hears the networks that others on this machine have joined.
+    #[cfg(target_os = "linux")]
+    socket.set_multicast_all_v4(false)?;
     socket.set_multicast_if_v4(&address)?;
     // A browser on this machine is to hear it too.
     socket.set_multicast_loop_v4(true)?;
@@ -202,23 +283,7 @@ fn open(group: SocketAddrV4, address: Ipv4Addr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// Waits for a datagram from any of `sockets`. Cancellation: none is lost.
-async fn receive(sockets: &[UdpSocket], buffer: &mut [u8]) -> (usize, SocketAddr) {
-    std::future::poll_fn(|cx| {
-        for socket in sockets {
-            let mut buffer = ReadBuf::new(buffer);
-            match socket.poll_recv_from(cx, &mut buffer) {
-                Poll::Ready(Ok(source)) => return Poll::Ready((buffer.filled().len(), source)),
-                Poll::Ready(Err(error)) => tracing::debug!(%error, "a network is not heard"),
-                Poll::Pending => {}
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
 /// As long as datagrams of multicast DNS may be (RFC 6762, section 17).
 const DATAGRAM_BYTES_MAX: usize = 9000;
-/// How far those who ask may be ahead of the task that takes it down.
-const ASKS_MAX: usize = 16;
+/// How far those who ask may be ahead of the task that takes it down: as many as can be asked for.
+const ASKS_MAX: usize = 64;

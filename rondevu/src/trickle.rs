@@ -89,7 +89,7 @@ impl Trickling {
             remote,
             task: tokio::spawn(work),
             names,
-            look_at: clock.now() + LOOK_INTERVAL,
+            look_at: clock.now(),
         };
         Self {
             transport,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rondevu_core::Instant;
 use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, TYPE};
+use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, TYPE};
 use tracing::debug;
 
-use super::host::{HostPolicy, Include, is_link_local};
+use super::host::{Include, is_link_local};
 
 /// Where questions are sent to and whoever listens has bound: the group and port of multicast DNS
 /// (RFC 6762, section 3).
@@ -22,13 +22,34 @@ pub const MDNS_GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 
 /// asked for at once, after 1 s and after 3 s, and given up after 5 s. Nothing is remembered: a name
 /// that is asked for again is asked for in the network.
 ///
-/// Questions stand alone in their datagrams. Browsers do not answer others.
+/// Questions stand alone in their datagrams: Chromium does not answer others.
 #[derive(Debug)]
 pub struct MdnsResolver {
-    policy: HostPolicy,
+    policy: MdnsPolicy,
     searches: Vec<Search>,
     transmits: VecDeque<Vec<u8>>,
     events: VecDeque<MdnsEvent>,
+}
+
+/// Which addresses are asked for, and taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MdnsPolicy {
+    /// Those of IPv4. Default yes.
+    pub ipv4: Include,
+    /// Those of IPv6. Default yes.
+    pub ipv6: Include,
+    /// `127.0.0.1` and `::1`, which no peer elsewhere has. Default no.
+    pub loopback: Include,
+}
+
+impl Default for MdnsPolicy {
+    fn default() -> Self {
+        Self {
+            ipv4: Include::Yes,
+            ipv6: Include::Yes,
+            loopback: Include::No,
+        }
+    }
 }
 
 /// What became of a name.
@@ -52,19 +73,24 @@ pub enum MdnsEvent {
 struct Search {
     name: String,
     begun: Instant,
-    /// How often it has been asked for.
+    /// How often it has been asked for since then.
     asked: usize,
+    /// No question before.
+    not_before: Instant,
 }
 
 impl Search {
     fn next_at(&self) -> Instant {
-        self.begun + ASK_AFTER.get(self.asked).copied().unwrap_or(PATIENCE)
+        let planned = ASK_AFTER.get(self.asked);
+        planned.map_or(self.begun + PATIENCE, |after| {
+            (self.begun + *after).max(self.not_before)
+        })
     }
 }
 
 impl MdnsResolver {
-    /// One that takes addresses of this machine itself only as `policy` says.
-    pub fn new(policy: HostPolicy) -> Self {
+    /// One that asks for addresses as `policy` says.
+    pub fn new(policy: MdnsPolicy) -> Self {
         Self {
             policy,
             searches: Vec::new(),
@@ -73,37 +99,47 @@ impl MdnsResolver {
         }
     }
 
-    /// Begins to ask for a name, as of a [`NamedCandidate`](crate::NamedCandidate). One
-    /// [`MdnsEvent`] follows, also where the name is asked for already.
+    /// Begins to ask for a name, as of a [`NamedCandidate`](crate::NamedCandidate); begins anew if it
+    /// is asked for already. One [`MdnsEvent`] follows, unless the search is
+    /// [cancelled](Self::cancel).
     ///
     /// `false`, and no event, if too many are asked for or this can be no name.
     pub fn resolve(&mut self, name: &str, now: Instant) -> bool {
         // Names are the same in all cases (RFC 6762, section 16).
         let name = name.to_ascii_lowercase();
-        if self.searches.iter().any(|search| search.name == name) {
-            return true;
+        if let Some(search) = self.searches.iter_mut().find(|search| search.name == name) {
+            (search.begun, search.asked) = (now, 0);
+        } else {
+            let is_name = Name::new(&name).is_ok_and(|parsed| parsed.is_valid_hostname());
+            if !is_name || self.searches.len() >= SEARCHES_MAX {
+                return false;
+            }
+            self.searches.push(Search {
+                name,
+                begun: now,
+                asked: 0,
+                not_before: now,
+            });
         }
-        let is_name = Name::new(&name).is_ok_and(|parsed| parsed.is_valid_hostname());
-        if !is_name || self.searches.len() >= SEARCHES_MAX {
-            return false;
-        }
-        self.searches.push(Search {
-            name,
-            begun: now,
-            asked: 0,
-        });
         self.handle_timeout(now);
         true
     }
 
-    /// Takes what was heard in a network, from whomever.
+    /// Stops to ask for a name that nobody waits for any more.
+    pub fn cancel(&mut self, name: &str) {
+        self.searches
+            .retain(|search| !search.name.eq_ignore_ascii_case(name));
+    }
+
+    /// Takes what was heard in a network, whatever it is. Only datagrams that were sent to the group,
+    /// from its port, are to be given: all others may come from anywhere (RFC 6762, section 11).
     pub fn handle_datagram(&mut self, payload: &[u8]) {
+        if self.searches.is_empty() || !is_answer(payload) {
+            return;
+        }
         let Ok(packet) = Packet::parse(payload) else {
             return debug!("what is heard is no DNS message");
         };
-        if !packet.has_flags(PacketFlag::RESPONSE) {
-            return;
-        }
         for record in packet.answers.iter().chain(&packet.additional_records) {
             let address: IpAddr = match &record.rdata {
                 RData::A(a) => Ipv4Addr::from(a.address).into(),
@@ -111,12 +147,11 @@ impl MdnsResolver {
                 _ => continue,
             };
             // A browser withdraws a name by a time of 0.
-            if record.ttl == 0 || !self.can_be_checked(address) {
+            if record.ttl == 0 || record.class != CLASS::IN || !self.is_wanted(address) {
                 continue;
             }
-            let is_wanted =
-                |search: &mut Search| Name::new(&search.name).is_ok_and(|name| name == record.name);
-            let found = self.searches.extract_if(.., is_wanted);
+            let name = record.name.to_string().to_ascii_lowercase();
+            let found = self.searches.extract_if(.., |search| search.name == name);
             self.events.extend(found.map(|search| MdnsEvent::Found {
                 name: search.name,
                 address,
@@ -126,16 +161,17 @@ impl MdnsResolver {
 
     /// Asks again and gives up, as is due at `now`; calling early is a no-op.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for search in &mut self.searches {
-            while search.asked < ASK_AFTER.len() && search.next_at() <= now {
-                search.asked += 1;
-                self.transmits.extend(questions(&search.name));
-            }
-        }
         let is_over = |search: &mut Search| now >= search.begun + PATIENCE;
         let over = self.searches.extract_if(.., is_over);
         self.events
             .extend(over.map(|search| MdnsEvent::NotFound { name: search.name }));
+        for search in &mut self.searches {
+            if search.asked < ASK_AFTER.len() && search.next_at() <= now {
+                search.asked += 1;
+                search.not_before = now + ASK_INTERVAL;
+                self.transmits.extend(questions(&search.name, self.policy));
+            }
+        }
     }
 
     /// The next question for [`MDNS_GROUP`], to be sent with a time to live of 255 hops.
@@ -150,22 +186,45 @@ impl MdnsResolver {
 
     /// When to call [`handle_timeout`](Self::handle_timeout); `None` while nothing is asked for.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.searches.iter().map(Search::next_at).min()
+        let next = |search: &Search| search.next_at().min(search.begun + PATIENCE);
+        self.searches.iter().map(next).min()
     }
 
     /// Whether what somebody has answered may be the address of a peer. Anybody may answer anything.
-    fn can_be_checked(&self, address: IpAddr) -> bool {
+    fn is_wanted(&self, address: IpAddr) -> bool {
+        let family = match address {
+            IpAddr::V4(_) => self.policy.ipv4,
+            IpAddr::V6(_) => self.policy.ipv6,
+        };
+        let address = address.to_canonical();
         let names_one = !address.is_unspecified()
             && !address.is_multicast()
             && address != IpAddr::V4(Ipv4Addr::BROADCAST);
         let is_allowed = self.policy.loopback == Include::Yes || !address.is_loopback();
-        names_one && is_allowed && !is_link_local(address)
+        family == Include::Yes && names_one && is_allowed && !is_link_local(address)
     }
 }
 
+/// Whether a header is that of an answer without an error (RFC 6762, section 18), and does not count
+/// more records than there is room for.
+fn is_answer(payload: &[u8]) -> bool {
+    let Some((header, body)) = payload.split_first_chunk::<12>() else {
+        return false;
+    };
+    let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let is_answer = word(2) & 0xf80f == 0x8000;
+    let questions = usize::from(word(4)) * QUESTION_BYTES_MIN;
+    let records = [6, 8, 10].map(|at| usize::from(word(at)) * RECORD_BYTES_MIN);
+    is_answer && questions + records.iter().sum::<usize>() <= body.len()
+}
+
 /// One for each kind of address. The id is not looked at (RFC 6762, section 18.1).
-fn questions(name: &str) -> impl Iterator<Item = Vec<u8>> {
-    [TYPE::A, TYPE::AAAA].into_iter().filter_map(move |kind| {
+fn questions(name: &str, policy: MdnsPolicy) -> impl Iterator<Item = Vec<u8>> {
+    let kinds = [(policy.ipv4, TYPE::A), (policy.ipv6, TYPE::AAAA)];
+    let kinds = kinds
+        .into_iter()
+        .filter(|(wanted, _)| *wanted == Include::Yes);
+    kinds.filter_map(move |(_, kind)| {
         let name = Name::new(name).ok()?;
         let question = Question::new(name, QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false);
         let mut packet = Packet::new_query(0);
@@ -181,21 +240,27 @@ const ASK_AFTER: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
 ];
+/// Nobody answers more often (RFC 6762, section 6).
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So many may be asked for at the same time.
 const SEARCHES_MAX: usize = 64;
+/// An empty name, a kind and a class.
+const QUESTION_BYTES_MIN: usize = 5;
+/// The same, a time to live and the length of nothing.
+const RECORD_BYTES_MIN: usize = 11;
 
 #[cfg(test)]
 mod tests {
-    use simple_dns::ResourceRecord;
     use simple_dns::rdata::{A, AAAA};
+    use simple_dns::{PacketFlag, ResourceRecord};
 
     use super::*;
 
     const NAME: &str = "d5d4a2f0-6bb5-4f23-9d8c-2d6d2b0d3d5d.local";
 
     fn resolver() -> MdnsResolver {
-        MdnsResolver::new(HostPolicy::default())
+        MdnsResolver::new(MdnsPolicy::default())
     }
 
     fn at(millis: u64) -> Instant {
@@ -270,9 +335,11 @@ mod tests {
                     "fe80::1",
                     "169.254.0.1",
                     "255.255.255.255",
+                    "::ffff:127.0.0.1",
                 ],
             ),
             asked_again(),
+            too_many_records(),
             b"no DNS message".to_vec(),
             Vec::new(),
         ] {
@@ -300,6 +367,55 @@ mod tests {
         packet.build_bytes_vec().unwrap()
     }
 
+    /// An answer of 1 record that counts 65,535.
+    fn too_many_records() -> Vec<u8> {
+        let mut answer = answer(NAME, 120, &["192.0.2.7"]);
+        answer[6..8].fill(0xff);
+        answer
+    }
+
+    #[test]
+    fn whoever_joins_a_search_begins_it_anew_without_asking_too_often() {
+        let mut resolver = resolver();
+        assert!(resolver.resolve(NAME, at(0)));
+        assert_eq!(asked(&mut resolver).len(), 2);
+        assert!(resolver.resolve(NAME, at(400)));
+        assert!(resolver.resolve(NAME, at(500)));
+        assert_eq!(asked(&mut resolver).len(), 0);
+        let mut times = Vec::new();
+        while let Some(due) = resolver.poll_timeout() {
+            resolver.handle_timeout(due);
+            times.push((due, asked(&mut resolver).len()));
+        }
+        let expected = [(1000, 2), (2000, 2), (3500, 2), (5500, 0)];
+        assert_eq!(times, expected.map(|(millis, count)| (at(millis), count)));
+    }
+
+    #[test]
+    fn a_name_that_nobody_waits_for_is_asked_for_no_more() {
+        let mut resolver = resolver();
+        assert!(resolver.resolve(NAME, at(0)));
+        resolver.cancel(&NAME.to_uppercase());
+        assert_eq!(resolver.poll_timeout(), None);
+        resolver.handle_datagram(&answer(NAME, 120, &["192.0.2.7"]));
+        assert_eq!(resolver.poll_event(), None);
+    }
+
+    #[test]
+    fn only_the_kinds_of_addresses_that_are_of_use_are_asked_for_and_taken() {
+        let mut resolver = MdnsResolver::new(MdnsPolicy {
+            ipv6: Include::No,
+            ..MdnsPolicy::default()
+        });
+        assert!(resolver.resolve(NAME, at(0)));
+        let questions = asked(&mut resolver);
+        assert_eq!(questions, [(NAME.to_owned(), QTYPE::TYPE(TYPE::A))]);
+        resolver.handle_datagram(&answer(NAME, 120, &["2001:db8::7"]));
+        assert_eq!(resolver.poll_event(), None);
+        resolver.handle_datagram(&answer(NAME, 120, &["192.0.2.7"]));
+        assert!(resolver.poll_event().is_some());
+    }
+
     #[test]
     fn what_can_be_no_name_or_is_too_much_is_not_asked_for() {
         let mut resolver = resolver();
@@ -315,9 +431,9 @@ mod tests {
 
     #[test]
     fn addresses_of_this_machine_count_where_they_are_wanted() {
-        let mut resolver = MdnsResolver::new(HostPolicy {
+        let mut resolver = MdnsResolver::new(MdnsPolicy {
             loopback: Include::Yes,
-            ..HostPolicy::default()
+            ..MdnsPolicy::default()
         });
         assert!(resolver.resolve(NAME, at(0)));
         resolver.handle_datagram(&answer(NAME, 120, &["127.0.0.1"]));

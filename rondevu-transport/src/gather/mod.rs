@@ -23,4 +23,4 @@ pub use failure::GatherFailure;
 pub use gatherer::{GatherAction, GatherEvent, Gatherer, RelayedDatagram, check_servers};
 pub use host::{HostPolicy, Include, Interface, interfaces, usable_addresses};
 pub use ice_server::{IceServer, IceServerError, IceTransportPolicy};
-pub use mdns::{MDNS_GROUP, MdnsEvent, MdnsResolver};
+pub use mdns::{MDNS_GROUP, MdnsEvent, MdnsPolicy, MdnsResolver};

@@ -28,15 +28,19 @@ pub(crate) enum RemoteLine {
 
 impl RemoteLine {
     pub(crate) fn parse(line: &str) -> Result<Self, TransportError> {
+        let read = |line: &str| {
+            Candidate::from_sdp_string(line)
+                .map_err(|error| TransportError::Candidate(error.to_string()))
+        };
         if let Some(named) = NamedCandidate::parse(line) {
+            // It has to be one with whichever address.
+            read(&named.with_address([192, 0, 2, 1].into()).candidate)?;
             return Ok(Self::Named(named));
         }
-        if is_unusable(line) {
-            return Ok(Self::Unused);
+        match is_unusable(line) {
+            true => Ok(Self::Unused),
+            false => read(line).map(Self::Address),
         }
-        Candidate::from_sdp_string(line)
-            .map(Self::Address)
-            .map_err(|error| TransportError::Candidate(error.to_string()))
     }
 }
 
@@ -56,7 +60,9 @@ pub(crate) fn local_candidate(candidate: LocalCandidate) -> Result<Candidate, Tr
 fn is_unusable(line: &str) -> bool {
     let mut words = line.split(' ').skip(2);
     let tcp = words.next().is_some_and(|w| !w.eq_ignore_ascii_case("udp"));
-    let name = words.nth(1).is_some_and(|w| w.ends_with(".local"));
+    let name = words
+        .nth(1)
+        .is_some_and(|w| w.to_ascii_lowercase().ends_with(".local"));
     tcp || name
 }
 

@@ -1,6 +1,5 @@
 //! What the peer has told of its addresses.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use is::Candidate;
@@ -18,9 +17,9 @@ pub(crate) struct Remotes {
     /// Those that were given up, and may speak again.
     given_up: Vec<Told>,
     /// Those whose address somebody has to find out.
-    named: VecDeque<NamedCandidate>,
-    /// How many more of these are taken.
-    names_left: usize,
+    named: Vec<NamedCandidate>,
+    /// How many of these somebody has been given.
+    given: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -43,8 +42,8 @@ impl Remotes {
             told: Vec::new(),
             left: TOLD_MAX,
             given_up: Vec::new(),
-            named: VecDeque::new(),
-            names_left: NAMES_MAX,
+            named: Vec::new(),
+            given: 0,
         }
     }
 
@@ -74,18 +73,19 @@ impl Remotes {
     }
 
     fn enter_name(&mut self, named: NamedCandidate) {
-        match self.names_left.checked_sub(1) {
-            Some(left) => {
-                self.names_left = left;
-                self.named.push_back(named);
-            }
-            None => debug!("one name too many ignored"),
+        if self.named.len() >= NAMES_MAX {
+            return debug!("one name too many ignored");
+        }
+        if !self.named.contains(&named) {
+            self.named.push(named);
         }
     }
 
     /// The next candidate whose address has to be found out.
     pub(crate) fn poll_named(&mut self) -> Option<NamedCandidate> {
-        self.named.pop_front()
+        let next = self.named.get(self.given)?;
+        self.given += 1;
+        Some(next.clone())
     }
 
     /// Gives an address up.
@@ -214,6 +214,8 @@ mod tests {
     fn names_wait_for_somebody_who_knows_them() {
         let mut remotes = Remotes::new();
         for n in 0..100 {
+            // Each is told twice.
+            let n = n / 2;
             let line = format!("candidate:1 1 udp 2130706431 name-{n}.local 5000 typ host");
             assert!(remotes.enter(&line).unwrap().is_none());
         }

@@ -32,8 +32,8 @@ impl Addresses {
         match self {
             Self::Shown => "check/index.html",
             Self::Hidden => {
-                "check/index.html?only=a_plain_page_dials_our_service,our_dialer_finds_a_plain_page,\
-                 both_sides_create_channels"
+                "check/index.html?hidden&only=a_plain_page_dials_our_service,\
+                 our_dialer_finds_a_plain_page,both_sides_create_channels"
             }
         }
     }

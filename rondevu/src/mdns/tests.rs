@@ -17,7 +17,7 @@ pub(crate) fn on_loopback(port: u16) -> Mdns {
     Mdns {
         group: SocketAddrV4::new(*MDNS_GROUP.ip(), port),
         reach: Reach::Loopback,
-        ..Mdns::default()
+        asks: Arc::default(),
     }
 }
 

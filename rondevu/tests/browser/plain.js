@@ -22,7 +22,18 @@ async function gathered(connection) {
   while (connection.iceGatheringState !== 'complete') {
     await next(connection, 'icegatheringstatechange');
   }
-  return connection.localDescription.sdp;
+  const { sdp } = connection.localDescription;
+  if (isHidden) expectNames(sdp);
+  return sdp;
+}
+
+/** Whether the browser is to tell names in place of its addresses. */
+const isHidden = new URLSearchParams(location.search).has('hidden');
+
+function expectNames(sdp) {
+  const hosts = sdp.match(/^a=candidate:.* typ host.*$/gm) ?? [];
+  const shown = hosts.filter((line) => !/ (udp|tcp) \d+ [0-9a-f-]+\.local /.test(line));
+  expect(hosts.length > 0 && shown.length === 0, `the browser hides nothing: ${sdp}`);
 }
 
 /** Answers an offer of our service. */

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rondevu_core::Instant;
 use rondevu_signaling::KeyPair;
-use rondevu_transport::gather::{HostPolicy, MdnsEvent, MdnsResolver};
+use rondevu_transport::gather::{MdnsEvent, MdnsPolicy, MdnsResolver};
 use rondevu_transport::{Datagram, Router};
 
 use crate::Script;
@@ -40,11 +40,15 @@ pub(crate) fn dcep(input: &[u8]) {
 /// names nobody.
 pub(crate) fn mdns(input: &[u8]) {
     let mut script = Script::new(input);
-    let mut resolver = MdnsResolver::new(HostPolicy::default());
+    let mut resolver = MdnsResolver::new(MdnsPolicy::default());
     let mut now = Instant::ORIGIN;
     let mut wanted: Vec<&str> = Vec::new();
     while !script.is_empty() {
         match script.pick(8) {
+            3 => {
+                resolver.cancel("b.local");
+                wanted.retain(|name| *name != "b.local");
+            }
             0 | 1 => {
                 let name = ["a.local", "b.local"][script.pick(2)];
                 assert!(resolver.resolve(name, now));
@@ -73,6 +77,7 @@ fn answer(resolver: &mut MdnsResolver, wanted: &mut Vec<&str>) {
     while let Some(event) = resolver.poll_event() {
         let name = match event {
             MdnsEvent::Found { name, address } => {
+                let address = address.to_canonical();
                 assert!(!address.is_loopback() && !address.is_multicast());
                 assert!(!address.is_unspecified());
                 name

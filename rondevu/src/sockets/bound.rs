@@ -1,0 +1,167 @@
+//! One UDP socket, and what the system can do on it.
+
+use std::cell::RefCell;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::batch::Batch;
+use crate::burst::Burst;
+
+/// A socket bound to a concrete address.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) address: SocketAddr,
+    /// Whether the machine has the address at the moment. The socket of one that it has lost is kept,
+    /// as it works again when the address is back.
+    is_present: AtomicBool,
+    socket: Arc<UdpSocket>,
+    offload: UdpSocketState,
+}
+
+impl Bound {
+    /// Binds a concrete address.
+    pub(super) async fn bind(at: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(at).await?;
+        widen(&socket);
+        Ok(Self {
+            address: socket.local_addr()?,
+            is_present: AtomicBool::new(true),
+            offload: UdpSocketState::new((&socket).into())?,
+            socket: Arc::new(socket),
+        })
+    }
+
+    /// The same socket, of whose abilities nothing is known yet.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        Ok(Self {
+            address: self.address,
+            is_present: AtomicBool::new(true),
+            offload: UdpSocketState::new((&*self.socket).into())?,
+            socket: Arc::clone(&self.socket),
+        })
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        self.is_present.load(Ordering::Relaxed)
+    }
+
+    /// The machine has lost the address.
+    pub(super) fn lose(&self) {
+        self.is_present.store(false, Ordering::Relaxed);
+    }
+
+    /// Sends datagrams in their order; what the system refuses is lost.
+    ///
+    /// Cancellation: some of the datagrams are sent, the rest is lost.
+    pub(super) async fn send(&self, batch: &Batch) {
+        for part in batch.parts(self.offload.max_gso_segments()) {
+            self.send_together(batch, part).await;
+        }
+    }
+
+    /// Sends several datagrams to where the batch goes.
+    pub(super) async fn send_together(&self, batch: &Batch, datagrams: &[u8]) {
+        let refused = self.send_part(batch, datagrams).await;
+        // Some drivers refuse to cut up what was put together. The next batches come in single
+        // datagrams by themselves.
+        if refused && datagrams.len() > batch.stride() {
+            for datagram in datagrams.chunks(batch.stride()) {
+                self.send_part(batch, datagram).await;
+            }
+        }
+    }
+
+    /// Whether the system refused to send `contents`, a part of the batch.
+    async fn send_part(&self, batch: &Batch, contents: &[u8]) -> bool {
+        let transmit = Transmit {
+            destination: batch.destination(),
+            ecn: None,
+            contents,
+            segment_size: (contents.len() > batch.stride()).then_some(batch.stride()),
+            src_ip: None,
+        };
+        let send = || self.offload.try_send((&*self.socket).into(), &transmit);
+        let mut sent = self.socket.async_io(Interest::WRITABLE, send).await;
+        if sent.is_err() && self.forget_errors() {
+            sent = self.socket.async_io(Interest::WRITABLE, send).await;
+        }
+        if let Err(error) = &sent {
+            tracing::trace!(%error, "not sent");
+        }
+        sent.is_err()
+    }
+
+    /// Receives what is there and hands it on.
+    pub(super) async fn receive(&self, deliver: impl Fn(Burst<&[u8]>)) -> io::Result<()> {
+        self.socket
+            .async_io(Interest::READABLE, || {
+                RECEIVED.with_borrow_mut(|buffer| self.receive_into(buffer, &deliver))
+            })
+            .await
+    }
+
+    fn receive_into(&self, buffer: &mut Vec<u8>, deliver: impl Fn(Burst<&[u8]>)) -> io::Result<()> {
+        buffer.resize(BURSTS_MAX * BURST_BYTES_MAX, 0);
+        let mut metas = [RecvMeta::default(); BURSTS_MAX];
+        let mut slices = buffer.chunks_exact_mut(BURST_BYTES_MAX);
+        let mut slices: [_; BURSTS_MAX] =
+            std::array::from_fn(|_| IoSliceMut::new(slices.next().unwrap_or_default()));
+        let received = self
+            .offload
+            .recv((&*self.socket).into(), &mut slices, &mut metas)?;
+        for (meta, slice) in metas.iter().zip(&slices).take(received) {
+            deliver(Burst {
+                source: meta.addr,
+                destination: self.address,
+                stride: meta.stride,
+                payload: &slice[..meta.len],
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the refusals of peers that came back by ICMP out of the socket, where each would
+    /// make a call fail that has nothing to do with it; whether there were any.
+    pub(super) fn forget_errors(&self) -> bool {
+        let next = || self.offload.recv_transport_error((&*self.socket).into());
+        let errors = std::iter::from_fn(|| next().ok().flatten());
+        errors.take(ERRORS_MAX).count() > 0
+    }
+}
+
+/// Asks for buffers that hold a full SCTP window of datagrams; with the usual ones a burst on a
+/// fast path is lost, and SCTP waits a second before it repeats the end of a burst. What the
+/// system refuses does no harm.
+fn widen(socket: &UdpSocket) {
+    let socket = socket2::SockRef::from(socket);
+    for result in [
+        socket.set_recv_buffer_size(BUFFER_BYTES),
+        socket.set_send_buffer_size(BUFFER_BYTES),
+    ] {
+        if let Err(error) = result {
+            tracing::debug!(%error, "socket buffer not resized");
+        }
+    }
+}
+
+thread_local! {
+    /// One buffer for each thread, not for each socket: most of these wait. The system fills it
+    /// with memory only as far as it is used.
+    static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What one system call receives. Datagrams of one peer that came together are one burst already;
+/// this many peers are served by one call.
+const BURSTS_MAX: usize = 8;
+/// The system puts no more together.
+const BURST_BYTES_MAX: usize = 64 * 1024;
+/// So many refusals are forgotten at once.
+const ERRORS_MAX: usize = 64;
+/// The system may grant less.
+const BUFFER_BYTES: usize = 2 * 1024 * 1024;
