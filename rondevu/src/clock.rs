@@ -1,6 +1,9 @@
 //! The clock that the machines are told the time from.
 
+use std::pin::Pin;
+
 use rondevu_core::Instant;
+use tokio::time::Sleep;
 
 /// Counts from one moment, usually that when it was made.
 #[derive(Clone, Copy, Debug)]
@@ -35,5 +38,67 @@ impl Clock {
             Some(at) => tokio::time::sleep_until(self.to_tokio(at)).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// A timer for deadlines that move with each message, mostly to a later time.
+///
+/// To tell tokio of an earlier deadline than all others interrupts its wait for sockets, which costs two
+/// system calls. So this is only told where it has to be.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    clock: Clock,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Alarm {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            sleep: Box::pin(tokio::time::sleep_until(clock.to_tokio(clock.now()))),
+        }
+    }
+
+    /// Waits until `at`; without a time, for ever. Cancellation: nothing is lost.
+    pub(crate) async fn wait_until(&mut self, at: Option<Instant>) {
+        let Some(at) = at else {
+            return std::future::pending().await;
+        };
+        if at <= self.clock.now() {
+            return;
+        }
+        let at = self.clock.to_tokio(at);
+        loop {
+            if self.sleep.is_elapsed() || self.sleep.deadline() > at {
+                self.sleep.as_mut().reset(at);
+            }
+            self.sleep.as_mut().await;
+            if self.sleep.deadline() >= at {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn deadlines_that_move_are_kept() {
+        let begun = tokio::time::Instant::now();
+        let clock = Clock::since(begun.into_std());
+        let at = |millis| Some(Instant::from_origin(Duration::from_millis(millis)));
+        let mut alarm = Alarm::new(clock);
+        let nobody = tokio::time::timeout(Duration::from_millis(10), alarm.wait_until(at(500)));
+        assert!(nobody.await.is_err());
+        for (wanted, expected) in [(300, 300), (900, 900), (1000, 1000)] {
+            alarm.wait_until(at(wanted)).await;
+            assert_eq!(begun.elapsed(), Duration::from_millis(expected));
+        }
+        let nobody = tokio::time::timeout(Duration::from_secs(9), alarm.wait_until(None));
+        assert!(nobody.await.is_err());
     }
 }

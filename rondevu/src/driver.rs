@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use crate::addresses::Present;
+use crate::clock::Alarm;
 use crate::dial::{Dialed, Dialer};
 use crate::greeting::{Membership, Presence};
 use crate::known_keys::FirstUse;
@@ -32,6 +33,7 @@ pub(crate) struct Driver {
     addresses: Option<watch::Receiver<Present>>,
     /// Until the first link is up.
     first_use: Option<FirstUse>,
+    alarm: Alarm,
     _living: Living,
 }
 
@@ -82,6 +84,7 @@ impl Driver {
 
     fn new(shared: Arc<Shared>, way: Way, first_use: Option<FirstUse>, role: Role) -> Self {
         Self {
+            alarm: Alarm::new(shared.clock),
             shared,
             links: Vec::new(),
             finishing: Vec::new(),
@@ -96,7 +99,12 @@ impl Driver {
 
     pub(crate) async fn run(mut self) {
         loop {
-            let more = self.turn();
+            if self.hear() {
+                // Whoever was told may answer: what the machine says by itself then shares a datagram
+                // with the answer.
+                tokio::task::yield_now().await;
+            }
+            let more = self.speak();
             // Encrypting is most of the work, and the handles need not wait for it.
             for link in &mut self.links {
                 link.flush().await;
@@ -110,9 +118,8 @@ impl Driver {
         }
     }
 
-    /// Takes what has come in and writes what there is, within a budget; whether the budget ended
-    /// first.
-    fn turn(&mut self) -> bool {
+    /// Takes what has come in; whether there was anything.
+    fn hear(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
         for link in &mut self.links {
@@ -135,9 +142,20 @@ impl Driver {
             }
             core.machine.handle_timeout(now);
         }
-        self.hear_links(&mut core, now);
-        let more = self.write(&mut core, now);
+        let heard = self.hear_links(&mut core, now);
         // Who hears of the end may end the process: the last word has to be on its way then.
+        let tells = heard && !core.machine.state().is_final();
+        if tells {
+            self.publish(&mut core);
+        }
+        tells
+    }
+
+    /// Writes what there is, within a budget; whether the budget ended first.
+    fn speak(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let mut core = lock(&shared.core);
+        let more = self.write(&mut core, shared.clock.now());
         if !core.machine.state().is_final() {
             self.publish(&mut core);
         }
@@ -319,9 +337,8 @@ impl Driver {
     }
 
     /// Waits until there is something to do. Everything is armed anew on each call, so there is no
-    /// wake-up to lose.
+    /// wake-up to lose; the alarm keeps an earlier time by itself.
     async fn wait(&mut self, deadline: Option<Instant>) {
-        let sleep = self.shared.clock.sleep_until(deadline);
         let dialed = async {
             match &mut self.dialing {
                 Some(dialing) => (&mut dialing.task).await,
@@ -340,7 +357,7 @@ impl Driver {
         tokio::select! {
             () = self.shared.wake.notified() => {}
             () = moved => self.on_moved(),
-            () = sleep => {}
+            () = self.alarm.wait_until(deadline) => {}
             () = arrival(&mut self.links) => {}
             result = dialed => self.on_dialed(result),
         }
