@@ -479,6 +479,16 @@ impl ChannelMachine {
         self.receiving.has_ended()
     }
 
+    /// Whether there is something to [take](Self::recv).
+    pub fn has_incoming(&self) -> bool {
+        self.receiving.len() > 0
+    }
+
+    /// Whether the peer waits to hear that its end has been seen, and can be told.
+    pub(crate) fn owes_answer(&self) -> bool {
+        self.fin_ack == FinAck::Owed && self.stream != Stream::Detached
+    }
+
     /// Whether nothing more will come in: the peer is done and everything was taken.
     pub fn is_drained(&self) -> bool {
         let over = self.receiving.has_ended() || self.state == DurableChannelState::Closed;

@@ -1,6 +1,6 @@
 //! The task of one connection: moves facts and messages between the machine and its links.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use rondevu_core::{DurableConnectionState, Instant, LinkClosed, LinkEvent, LinkId};
@@ -118,7 +118,7 @@ impl Driver {
         }
     }
 
-    /// Takes what has come in; whether there was anything.
+    /// Takes what has come in; whether there is a message for the application.
     fn hear(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
@@ -128,8 +128,7 @@ impl Driver {
             // Encrypting what the peer has made room for takes long: not while handles wait.
             link.work();
         }
-        let mut core = lock(&shared.core);
-        self.links.append(&mut core.handovers);
+        let mut core = self.lock(&shared);
         if core
             .machine
             .poll_timeout()
@@ -144,18 +143,25 @@ impl Driver {
         }
         let heard = self.hear_links(&mut core, now);
         // Who hears of the end may end the process: the last word has to be on its way then.
-        let tells = heard && !core.machine.state().is_final();
-        if tells {
-            self.publish(&mut core);
-        }
-        tells
+        heard && !core.machine.state().is_final() && self.publish(&mut core)
+    }
+
+    /// Locks, and takes the links that greetings have handed over: what the machine says of a link is not
+    /// to come before the link.
+    fn lock<'a>(&mut self, shared: &'a Shared) -> MutexGuard<'a, Core> {
+        let mut core = lock(&shared.core);
+        self.links.append(&mut core.handovers);
+        core
     }
 
     /// Writes what there is, within a budget; whether the budget ended first.
     fn speak(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
-        let mut core = lock(&shared.core);
-        let more = self.write(&mut core, shared.clock.now());
+        let mut core = self.lock(&shared);
+        let now = shared.clock.now();
+        // A greeting may have put a new link in the place of the old one meanwhile.
+        self.act_all(&mut core, now);
+        let more = self.write(&mut core, now);
         if !core.machine.state().is_final() {
             self.publish(&mut core);
         }
@@ -166,7 +172,7 @@ impl Driver {
     fn settle(&mut self, more: bool) -> Next {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
-        let mut core = lock(&shared.core);
+        let mut core = self.lock(&shared);
         let heard = self.hear_links(&mut core, now);
         // What was heard may have made a last word, which leaves in the next turn.
         if !heard || !core.machine.state().is_final() {
@@ -190,8 +196,8 @@ impl Driver {
         next
     }
 
-    /// Tells everybody what has changed.
-    fn publish(&mut self, core: &mut Core) {
+    /// Tells everybody what has changed; whether there is a message for the application.
+    fn publish(&mut self, core: &mut Core) -> bool {
         core.path = self.live_path(core);
         let state = core.machine.state();
         if state == DurableConnectionState::Connected
@@ -203,7 +209,7 @@ impl Driver {
         if let (Way::Accepting(membership), true) = (&mut self.way, state.is_final()) {
             membership.end();
         }
-        self.shared.publish(core);
+        self.shared.publish(core)
     }
 
     fn next(&self, core: &Core, more: bool, now: Instant) -> Next {
@@ -248,11 +254,17 @@ impl Driver {
                 link.transport.close(now);
             }
         }
+        self.act_all(core, now) || heard
+    }
+
+    /// Does what the machine asks for; whether there was anything.
+    fn act_all(&mut self, core: &mut Core, now: Instant) -> bool {
+        let mut acted = false;
         while let Some(action) = core.machine.poll_action() {
             self.act(action, now);
-            heard = true;
+            acted = true;
         }
-        heard
+        acted
     }
 
     /// Writes messages while the live link takes them; whether the budget ended before the messages.

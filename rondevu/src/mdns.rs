@@ -5,9 +5,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 
 use rondevu_transport::gather::{
-    HostPolicy, Include, MDNS_GROUP, MdnsEvent, MdnsPolicy, MdnsResolver, interfaces,
+    HostPolicy, Include, Interface, MDNS_GROUP, MdnsEvent, MdnsPolicy, MdnsResolver, interfaces,
     usable_addresses,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -106,9 +107,12 @@ impl Mdns {
                 !answers.is_empty()
             });
             resolver.handle_timeout(clock.now());
-            while let Some(question) = resolver.poll_transmit() {
+            let questions: Vec<_> = std::iter::from_fn(|| resolver.poll_transmit()).collect();
+            if !questions.is_empty() {
                 networks.follow(self.reach);
-                networks.send(&question).await;
+            }
+            for question in &questions {
+                networks.send(question).await;
             }
             while let Some(event) = resolver.poll_event() {
                 let (name, found) = match event {
@@ -146,23 +150,30 @@ impl Mdns {
 
 impl Reach {
     /// An address of this machine in each network, of IPv4: answers tell addresses of either kind.
-    fn addresses(self) -> io::Result<Vec<Ipv4Addr>> {
+    fn interfaces(self) -> io::Result<Vec<(Ipv4Addr, Interface)>> {
+        let listed = interfaces()?;
+        let v4 = |one: &Interface| match one.address {
+            IpAddr::V4(v4) => Some((v4, one.clone())),
+            IpAddr::V6(_) => None,
+        };
         let at = match self {
             Self::Networks(at) => at,
             #[cfg(test)]
-            Self::Loopback => return Ok(vec![Ipv4Addr::LOCALHOST]),
+            Self::Loopback => {
+                let loopback = listed.iter().filter(|one| one.address.is_loopback());
+                return Ok(loopback.filter_map(v4).take(1).collect());
+            }
         };
-        let mut listed = interfaces()?;
         let usable = usable_addresses(&listed, HostPolicy::default());
-        listed.retain(|one| usable.contains(&one.address) && one.address.is_ipv4());
-        listed.retain(|one| at.is_unspecified() || at.is_ipv6() || one.address == at);
-        listed.sort_by(|a, b| (&a.name, a.address).cmp(&(&b.name, b.address)));
-        listed.dedup_by(|a, b| a.name == b.name);
-        let addresses = listed.into_iter().map(|one| match one.address {
-            IpAddr::V4(v4) => Some(v4),
-            IpAddr::V6(_) => None,
-        });
-        Ok(addresses.flatten().collect())
+        let is_bound = |one: &Interface| {
+            let mut alike = listed.iter().filter(|other| other.name == one.name);
+            at.is_unspecified() || alike.any(|other| other.address == at)
+        };
+        let used = listed.iter().filter(|one| usable.contains(&one.address));
+        let mut used: Vec<_> = used.filter(|one| is_bound(one)).filter_map(v4).collect();
+        used.sort_by(|(a, one), (b, other)| (&one.name, a).cmp(&(&other.name, b)));
+        used.dedup_by(|(_, one), (_, other)| one.name == other.name);
+        Ok(used)
     }
 
     fn policy(self) -> MdnsPolicy {
@@ -182,74 +193,92 @@ impl Reach {
     }
 }
 
-/// A socket in each network, as far as there are any.
+/// The networks that are asked, as far as there are any.
 #[derive(Debug)]
 struct Networks {
     group: SocketAddrV4,
-    addresses: Vec<Ipv4Addr>,
-    sockets: Vec<UdpSocket>,
+    open: Vec<Network>,
+}
+
+#[derive(Debug)]
+struct Network {
+    interface: Interface,
+    socket: UdpSocket,
 }
 
 impl Networks {
     fn new(group: SocketAddrV4) -> Self {
         Self {
             group,
-            addresses: Vec::new(),
-            sockets: Vec::new(),
+            open: Vec::new(),
         }
     }
 
-    /// Opens all sockets anew if this machine is in other networks than before.
+    /// Follows this machine from network to network.
     fn follow(&mut self, reach: Reach) {
-        let addresses = match reach.addresses() {
-            Ok(addresses) => addresses,
+        let listed = match reach.interfaces() {
+            Ok(listed) => listed,
             Err(error) => return tracing::debug!(%error, "networks cannot be listed"),
         };
-        if addresses == self.addresses {
-            return;
-        }
-        self.sockets.clear();
-        for address in &addresses {
-            match open(self.group, *address) {
-                Ok(socket) => self.sockets.push(socket),
+        self.open
+            .retain(|open| listed.iter().any(|(_, one)| *one == open.interface));
+        for (address, interface) in listed {
+            if self.open.iter().any(|open| open.interface == interface) {
+                continue;
+            }
+            match open(self.group, address) {
+                Ok(socket) => self.open.push(Network { interface, socket }),
                 Err(error) => {
                     tracing::debug!(%address, %error, "a network cannot be asked for names");
                 }
             }
         }
-        self.addresses = addresses;
     }
 
-    async fn send(&self, question: &[u8]) {
-        for socket in &self.sockets {
-            if let Err(error) = socket.send_to(question, self.group).await {
-                tracing::debug!(%error, "a network is not asked for a name");
+    /// Asks in each network. One that does not take it at once does without.
+    async fn send(&mut self, question: &[u8]) {
+        let mut at = 0;
+        while let Some(network) = self.open.get(at) {
+            let sending = network.socket.send_to(question, self.group);
+            match tokio::time::timeout(SENDING_TIME, sending).await {
+                Ok(Err(error)) => self.close(at, &error),
+                Ok(Ok(_)) | Err(_) => at += 1,
             }
         }
     }
 
-    /// Waits for a datagram from the port of the group; all others only pretend (RFC 6762, section 6).
-    /// Cancellation: none is lost.
-    async fn receive(&self, buffer: &mut [u8]) -> usize {
+    /// Gives a socket up; the next question opens another.
+    fn close(&mut self, at: usize, error: &io::Error) {
+        tracing::debug!(%error, "a network does not work any more");
+        self.open.remove(at);
+    }
+
+    /// Waits for a datagram that may be an answer: one from the network and from the port of the group
+    /// (RFC 6762, sections 6 and 11). Cancellation: none is lost.
+    async fn receive(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             match self.receive_any(buffer).await {
-                Ok((length, source)) if source.port() == self.group.port() => return length,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "a network is not heard");
-                    tokio::task::yield_now().await;
+                (at, Ok((length, source))) => {
+                    let network = self.open.remove(at);
+                    let is_near = network.interface.reaches(source.ip());
+                    // Behind the others, which have their turn then.
+                    self.open.push(network);
+                    if is_near && source.port() == self.group.port() {
+                        return length;
+                    }
                 }
+                (at, Err(error)) => self.close(at, &error),
             }
         }
     }
 
-    async fn receive_any(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    async fn receive_any(&self, buffer: &mut [u8]) -> (usize, io::Result<(usize, SocketAddr)>) {
         std::future::poll_fn(|cx| {
-            for socket in &self.sockets {
+            for (at, network) in self.open.iter().enumerate() {
                 let mut buffer = ReadBuf::new(buffer);
-                if let Poll::Ready(received) = socket.poll_recv_from(cx, &mut buffer) {
+                if let Poll::Ready(received) = network.socket.poll_recv_from(cx, &mut buffer) {
                     let length = buffer.filled().len();
-                    return Poll::Ready(received.map(|source| (length, source)));
+                    return Poll::Ready((at, received.map(|source| (length, source))));
                 }
             }
             Poll::Pending
@@ -263,18 +292,29 @@ impl Networks {
 fn open(group: SocketAddrV4, address: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;
-    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    #[cfg(all(
+        unix,
+        not(any(
+            target_os = "solaris",
+            target_os = "illumos",
+            target_os = "cygwin",
+            target_os = "nuttx"
+        ))
+    ))]
     socket.set_reuse_port(true)?;
-    // What was sent to one address of this machine is from anywhere. Elsewhere the group cannot be bound.
-    let at = match cfg!(target_os = "linux") {
+    // What is sent to this machine alone is for others with the same port. Not everywhere can the
+    // group be bound.
+    let at = match cfg!(any(target_os = "linux", target_os = "android")) {
         true => *group.ip(),
         false => Ipv4Addr::UNSPECIFIED,
     };
     socket.bind(&SockAddr::from(SocketAddrV4::new(at, group.port())))?;
     socket.join_multicast_v4(group.ip(), &address)?;
-    // Else it hears the networks that others on this machine have joined.
+    // Else it hears the networks that others on this machine have joined too.
     #[cfg(target_os = "linux")]
-    socket.set_multicast_all_v4(false)?;
+    if let Err(error) = socket.set_multicast_all_v4(false) {
+        tracing::debug!(%error, "more is heard than was asked for");
+    }
     socket.set_multicast_if_v4(&address)?;
     // A browser on this machine is to hear it too.
     socket.set_multicast_loop_v4(true)?;
@@ -283,6 +323,8 @@ fn open(group: SocketAddrV4, address: Ipv4Addr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
+/// How long a network may take to take a question. It has room unless something is wrong.
+const SENDING_TIME: Duration = Duration::from_millis(100);
 /// As long as datagrams of multicast DNS may be (RFC 6762, section 17).
 const DATAGRAM_BYTES_MAX: usize = 9000;
 /// How far those who ask may be ahead of the task that takes it down: as many as can be asked for.

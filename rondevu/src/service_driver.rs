@@ -222,16 +222,26 @@ impl ServiceDriver {
 
     /// Withdraws the service and deletes its offers, as far as the server does so in time.
     async fn withdraw(&mut self) {
-        // What is under way could publish anew what is being withdrawn.
-        self.requests.shutdown().await;
-        self.deletions.shutdown().await;
-        let service = self.service_id();
-        let offers = self.offers.drain().map(|(id, _)| id).collect();
-        let signaling = Arc::clone(&self.signaling);
-        let work = requests::withdraw(signaling, service, self.username.clone(), offers);
+        let work = async {
+            // What is being published or created now is to go too.
+            while self.writing == Writing::UnderWay
+                && let Some(outcome) = self.requests.join_next().await
+            {
+                if let Ok(outcome) = outcome {
+                    self.on_outcome(outcome);
+                }
+            }
+            let service = self.service_id();
+            let offers = self.offers.drain().map(|(id, _)| id).collect();
+            let signaling = Arc::clone(&self.signaling);
+            requests::withdraw(signaling, service, self.username.clone(), offers).await;
+            while self.deletions.join_next().await.is_some() {}
+        };
         if tokio::time::timeout(WITHDRAWAL_TIME, work).await.is_err() {
             tracing::debug!("service not withdrawn in time, it will expire");
         }
+        self.requests.shutdown().await;
+        self.deletions.shutdown().await;
     }
 
     fn act(&mut self, action: ServiceAction) {

@@ -253,3 +253,26 @@ async fn what_happens_to_a_channel_is_told_until_its_end() {
         "{told:?}"
     );
 }
+
+#[tokio::test]
+async fn who_leaves_at_the_end_of_a_channel_has_confirmed_it() {
+    let meeting = meeting(ServiceOptions::default()).await;
+    for _ in 0..20 {
+        let (dialed, accepted) = meeting.connect().await;
+        let sending = dialed
+            .create_channel("news", &ChannelConfig::default())
+            .unwrap();
+        let reading = tokio::spawn(async move {
+            let channel = accepted.incoming_channel().await.unwrap();
+            while channel.recv().await.is_some() {}
+            // All handles go with the last message, which closes the connection.
+        });
+        for _ in 0..3 {
+            sending.send("news").await.unwrap();
+        }
+        sending.finish();
+        assert!(sending.flushed().await, "not all is known to be there");
+        reading.await.unwrap();
+        dialed.close().await;
+    }
+}

@@ -39,7 +39,7 @@ impl ConnectionMachine {
         let done = self.channels.values().all(|channel| {
             let settled = channel.outbox().is_settled();
             channel.state() == DurableChannelState::Closed
-                || (settled && (channel.is_drained() || !waits_for_peer))
+                || (settled && !channel.owes_answer() && (channel.is_drained() || !waits_for_peer))
         });
         if done {
             self.end_with_bye(ByeReason::Closed, self.close_reason);

@@ -10,6 +10,22 @@ pub struct Interface {
     pub name: String,
     /// One of its addresses; an interface with several is listed several times.
     pub address: IpAddr,
+    /// How many bits of it are those of the network behind the interface.
+    pub prefix_bits: u8,
+}
+
+impl Interface {
+    /// Whether an address is in the network behind the interface.
+    pub fn reaches(&self, address: IpAddr) -> bool {
+        let differ = match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                u128::from(u32::from(own) ^ u32::from(other)) << 96
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => u128::from(own) ^ u128::from(other),
+            _ => return false,
+        };
+        differ.leading_zeros() >= u32::from(self.prefix_bits)
+    }
 }
 
 /// Which of the machine's addresses are used; the default leaves out what peers elsewhere cannot
@@ -41,6 +57,10 @@ pub enum Include {
 pub fn interfaces() -> io::Result<Vec<Interface>> {
     let listed = if_addrs::get_if_addrs()?;
     let interfaces = listed.into_iter().map(|interface| Interface {
+        prefix_bits: match &interface.addr {
+            if_addrs::IfAddr::V4(v4) => v4.prefixlen,
+            if_addrs::IfAddr::V6(v6) => v6.prefixlen,
+        },
         address: interface.ip(),
         name: interface.name,
     });
@@ -114,6 +134,7 @@ mod tests {
         let interface = |(name, address): &(&str, &str)| Interface {
             name: (*name).into(),
             address: address.parse().unwrap(),
+            prefix_bits: 24,
         };
         entries.iter().map(interface).collect()
     }
@@ -140,6 +161,25 @@ mod tests {
     fn by_default_only_addresses_that_peers_elsewhere_reach_are_used() {
         let addresses = usable(HostPolicy::default());
         assert_eq!(addresses, ["10.0.0.7", "192.168.1.7", "2001:db8::7"]);
+    }
+
+    #[test]
+    fn an_interface_reaches_its_network() {
+        let reaches = |own: &str, prefix_bits, other: &str| {
+            let interface = Interface {
+                name: "eth0".into(),
+                address: own.parse().unwrap(),
+                prefix_bits,
+            };
+            interface.reaches(other.parse().unwrap())
+        };
+        assert!(reaches("192.0.2.7", 24, "192.0.2.255"));
+        assert!(!reaches("192.0.2.7", 24, "192.0.3.7"));
+        assert!(reaches("192.0.2.7", 0, "203.0.113.1"));
+        assert!(reaches("192.0.2.7", 32, "192.0.2.7") && !reaches("192.0.2.7", 32, "192.0.2.6"));
+        assert!(reaches("2001:db8::7", 64, "2001:db8::ffff"));
+        assert!(!reaches("2001:db8::7", 64, "2001:db8:0:1::7"));
+        assert!(!reaches("192.0.2.7", 0, "2001:db8::7"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ struct SlowServer {
     words: Semaphore,
     /// How many answers the service has heard of.
     heard: watch::Sender<usize>,
+    /// The offers that it has beside that of the publication.
+    offers: watch::Sender<Vec<OfferId>>,
 }
 
 #[async_trait]
@@ -35,9 +37,17 @@ impl SignalingLayer for SlowServer {
         offers: &[NewOffer],
     ) -> Result<Vec<CreatedOffer>, SignalingError> {
         self.requests.acquire().await.unwrap().forget();
-        let created = self.inner.create_offers(offers).await;
+        let created = self.inner.create_offers(offers).await?;
+        let ids = created.iter().map(|offer| offer.id.clone());
+        self.offers.send_modify(|offers| offers.extend(ids));
         self.words.acquire().await.unwrap().forget();
-        created
+        Ok(created)
+    }
+
+    async fn delete_offer(&self, offer: &OfferId) -> Result<(), SignalingError> {
+        self.offers
+            .send_modify(|offers| offers.retain(|one| one != offer));
+        self.inner.delete_offer(offer).await
     }
 
     async fn answers(
@@ -58,6 +68,7 @@ impl SlowServer {
             requests: Semaphore::new(0),
             words: Semaphore::new(0),
             heard: watch::Sender::new(0),
+            offers: watch::Sender::default(),
         })
     }
 }
@@ -95,6 +106,27 @@ async fn an_answer_that_comes_before_the_word_of_its_offer_is_not_lost() {
     assert_eq!(service.active_connections(), 2);
     server.words.add_permits(100);
     service.stop().await;
+}
+
+#[tokio::test]
+async fn offers_that_are_being_created_go_with_the_service() {
+    let signaling = MemorySignaling::new();
+    let server = SlowServer::new(signaling.peer());
+    server.requests.add_permits(1);
+    let service = expose(&server).await;
+    // Uses up the offer of the publication.
+    let dialer = client(Arc::new(signaling.peer()));
+    let _first = dialer.connect("alice", SERVICE).await.unwrap();
+    let mut offers = server.offers.subscribe();
+    offers.wait_for(|offers| !offers.is_empty()).await.unwrap();
+    let stopping = tokio::spawn(async move { service.stop().await });
+    // It is told, and whatever it does at once is done.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    server.words.add_permits(1);
+    stopping.await.unwrap();
+    assert_eq!(*server.offers.borrow(), []);
 }
 
 #[tokio::test]

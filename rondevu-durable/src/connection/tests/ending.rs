@@ -21,6 +21,31 @@ fn closing_delivers_what_was_sent_and_tells_the_peer() {
 }
 
 #[test]
+fn who_closes_at_the_end_of_the_peer_answers_it_first() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.settle();
+    pair.send(Role::Dialer, chat, "bye");
+    pair.dialer.channel_mut(chat).unwrap().finish();
+    pair.pump();
+    let link = pair.dialer.live_link().unwrap();
+    while pair.deliver_to_acceptor(link) {}
+    // The application hears of the end before the machine has said anything.
+    let now = pair.now;
+    let acceptor = pair.acceptor.as_mut().unwrap();
+    let theirs = acceptor.channel_mut(chat).unwrap();
+    assert!(theirs.recv().is_some() && theirs.is_drained());
+    acceptor.close(now);
+    pair.settle();
+    assert_eq!(pair.dialer.state(), State::Closed);
+    let closed = ConnectionEvent::Closed {
+        reason: ConnectionClosed::Remote(ByeReason::Closed),
+        unconfirmed: Unconfirmed::default(),
+    };
+    assert!(pair.events.contains(&closed), "{:?}", pair.events);
+}
+
+#[test]
 fn a_last_acknowledgement_for_a_closed_channel_costs_nothing() {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
