@@ -100,8 +100,8 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         loop {
             if self.hear() {
-                // Whoever was told may answer: what the machine says by itself then shares a datagram
-                // with the answer.
+                // Whoever was told may answer at once: what the machine says by itself then shares a
+                // datagram with the answer.
                 tokio::task::yield_now().await;
             }
             let more = self.speak();
@@ -118,12 +118,13 @@ impl Driver {
         }
     }
 
-    /// Takes what has come in; whether there is a message for the application.
+    /// Takes what has come in; whether it was little, with a message for the application.
     fn hear(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
+        let mut fed = 0;
         for link in &mut self.links {
-            link.feed(now);
+            fed += link.feed(now);
             link.handle_timeout(now);
             // Encrypting what the peer has made room for takes long: not while handles wait.
             link.work();
@@ -143,7 +144,8 @@ impl Driver {
         }
         let heard = self.hear_links(&mut core, now);
         // Who hears of the end may end the process: the last word has to be on its way then.
-        heard && !core.machine.state().is_final() && self.publish(&mut core)
+        let has_message = heard && !core.machine.state().is_final() && self.publish(&mut core);
+        has_message && fed <= FEW
     }
 
     /// Locks, and takes the links that greetings have handed over: what the machine says of a link is not
@@ -420,6 +422,8 @@ impl Driver {
     }
 }
 
+/// Of more datagrams at once a stream of messages consists, whose reader keeps up by itself.
+const FEW: usize = 4;
 /// Messages of 16 KiB, so about what the transport's buffer takes at once.
 const WRITES_MAX: usize = 16;
 /// How long the last message of a connection may take to reach the peer.
