@@ -240,7 +240,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a closing connection does not wait",
         file: CLOSING,
-        find: "                || (settled && (channel.is_drained() || !waits_for_peer))",
+        find: "                || (settled && !channel.owes_answer() && (channel.is_drained() || !waits_for_peer))",
         replace: "                || channel.is_drained()\n                || settled\n                || !waits_for_peer",
     },
     Mutant {
