@@ -132,6 +132,10 @@ pub struct ServiceMachine {
     polling: Polling,
     next_offer: u64,
     writing: Request,
+    /// What the latest of these was for.
+    wrote: Wrote,
+    /// The server wants no more offers before.
+    refill_at: Instant,
     asking: Request,
     checking: Request,
     actions: VecDeque<ServiceAction>,
@@ -147,6 +151,13 @@ enum Kind {
     Check,
 }
 
+/// What is given to the server, with one request at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrote {
+    Publication,
+    Offers,
+}
+
 impl ServiceMachine {
     /// A service that is to be published.
     pub fn new(config: ServiceConfig, seed: u64) -> Self {
@@ -157,6 +168,8 @@ impl ServiceMachine {
             polling: Polling::new(config.polling),
             next_offer: 0,
             writing: Request::default(),
+            wrote: Wrote::Publication,
+            refill_at: Instant::ORIGIN,
             asking: Request::default(),
             checking: Request::default(),
             actions: VecDeque::new(),
@@ -314,7 +327,13 @@ impl ServiceMachine {
             }
             ServiceRetry::After(pause) => {
                 self.recover(failed_before, now);
-                self.request(kind).pause(pause, now);
+                if kind == Kind::Write && self.wrote == Wrote::Offers {
+                    // The server has enough offers of ours. The service is not to end for that.
+                    self.refill_at = now + pause;
+                    self.writing.pause(Duration::ZERO, now);
+                } else {
+                    self.request(kind).pause(pause, now);
+                }
             }
             ServiceRetry::Backoff => {
                 request.fail(&backoff, &mut rng, now);
@@ -374,6 +393,7 @@ impl ServiceMachine {
             return;
         }
         let action = if self.lease.is_due(now) {
+            self.wrote = Wrote::Publication;
             ServiceAction::Publish {
                 offer: self.new_offer(),
             }
@@ -382,6 +402,10 @@ impl ServiceMachine {
             if missing == 0 {
                 return self.writing.settle();
             }
+            if now < self.refill_at {
+                return;
+            }
+            self.wrote = Wrote::Offers;
             ServiceAction::CreateOffers {
                 offers: (0..missing).map(|_| self.new_offer()).collect(),
             }
@@ -427,7 +451,8 @@ impl ServiceMachine {
         };
         let held = self.lease.is_held();
         let poll_at = held.then(|| self.polling.next_at());
-        let refill_at = (held && self.pool.missing(self.now) > 0).then_some(self.now);
+        let is_missing = held && self.pool.missing(self.now) > 0;
+        let refill_at = is_missing.then_some(self.now.max(self.refill_at));
         let expiry = self.pool.poll_timeout(self.now);
         [
             with(&self.writing, self.lease.due_at(), DeadlineReason::Renewal),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use rondevu::signaling::MemorySignaling;
+use rondevu::signaling::{Limits, MemorySignaling, UnixMillis};
 use rondevu::{ChannelConfig, DurableChannel, DurableConnection, Engine, Rondevu, ServiceOptions};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -37,7 +37,9 @@ async fn main() -> Result<()> {
         Some("composed") => Engine::Composed,
         Some(other) => bail!("there is no engine {other} here"),
     };
-    let signaling = MemorySignaling::new();
+    // All come within the time to live of an offer, and an answered one counts until its end.
+    let limits = Limits::default().offers_per_peer(2 * connections + 1000);
+    let signaling = MemorySignaling::with(limits, UnixMillis::now);
     let client = || {
         let builder = Rondevu::builder().signaling(Arc::new(signaling.peer()));
         let builder = builder.bind(([127, 0, 0, 1], 0).into()).engine(engine);

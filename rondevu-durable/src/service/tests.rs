@@ -368,3 +368,20 @@ fn a_lease_that_ends_in_an_outage_is_wanted_again() {
     service.handle_published(OfferKey(2), TTL, at(108_000));
     assert_eq!(events(&mut service), [ServiceEvent::Published]);
 }
+
+#[test]
+fn a_server_that_wants_no_more_offers_does_not_end_the_service() {
+    let mut service = published(1);
+    service.handle_polled(&keys([0]), PollEnd::Waited, at(1000));
+    assert_eq!(actions(&mut service, at(1000)), [create([1]), poll()]);
+    service.handle_write_failed(ServiceRetry::After(TTL), at(1000));
+    assert_eq!(actions(&mut service, at(47_999)), []);
+    assert_eq!(actions(&mut service, at(48_000)), [publish(2)]);
+    service.handle_published(OfferKey(2), TTL, at(48_000));
+    assert_eq!(events(&mut service), [ServiceEvent::Refreshed]);
+    service.handle_polled(&keys([2]), PollEnd::Waited, at(50_000));
+    assert_eq!(actions(&mut service, at(50_000)), [poll()]);
+    let due = service.poll_timeout().map(|deadline| deadline.at);
+    assert_eq!(due, Some(at(61_000)));
+    assert_eq!(actions(&mut service, at(61_000)), [create([3])]);
+}
