@@ -479,11 +479,6 @@ impl ChannelMachine {
         self.receiving.has_ended()
     }
 
-    /// Whether there is something to [take](Self::recv).
-    pub fn has_incoming(&self) -> bool {
-        self.receiving.len() > 0
-    }
-
     /// Whether the peer waits to hear that its end has been seen, and can be told.
     pub(crate) fn owes_answer(&self) -> bool {
         self.fin_ack == FinAck::Owed && self.stream != Stream::Detached

@@ -99,12 +99,7 @@ impl Driver {
 
     pub(crate) async fn run(mut self) {
         loop {
-            if self.hear() {
-                // Whoever was told may answer at once: what the machine says by itself then shares a
-                // datagram with the answer.
-                tokio::task::yield_now().await;
-            }
-            let more = self.speak();
+            let more = self.turn();
             // Encrypting is most of the work, and the handles need not wait for it.
             for link in &mut self.links {
                 link.flush().await;
@@ -118,13 +113,13 @@ impl Driver {
         }
     }
 
-    /// Takes what has come in; whether it was little, with a message for the application.
-    fn hear(&mut self) -> bool {
+    /// Takes what has come in and writes what there is, within a budget; whether the budget ended
+    /// first.
+    fn turn(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
-        let mut fed = 0;
         for link in &mut self.links {
-            fed += link.feed(now);
+            link.feed(now);
             link.handle_timeout(now);
             // Encrypting what the peer has made room for takes long: not while handles wait.
             link.work();
@@ -142,10 +137,13 @@ impl Driver {
             }
             core.machine.handle_timeout(now);
         }
-        let heard = self.hear_links(&mut core, now);
+        self.hear_links(&mut core, now);
+        let more = self.write(&mut core, now);
         // Who hears of the end may end the process: the last word has to be on its way then.
-        let has_message = heard && !core.machine.state().is_final() && self.publish(&mut core);
-        has_message && fed <= FEW
+        if !core.machine.state().is_final() {
+            self.publish(&mut core);
+        }
+        more
     }
 
     /// Locks, and takes the links that greetings have handed over: what the machine says of a link is not
@@ -154,20 +152,6 @@ impl Driver {
         let mut core = lock(&shared.core);
         self.links.append(&mut core.handovers);
         core
-    }
-
-    /// Writes what there is, within a budget; whether the budget ended first.
-    fn speak(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let mut core = self.lock(&shared);
-        let now = shared.clock.now();
-        // A greeting may have put a new link in the place of the old one meanwhile.
-        self.act_all(&mut core, now);
-        let more = self.write(&mut core, now);
-        if !core.machine.state().is_final() {
-            self.publish(&mut core);
-        }
-        more
     }
 
     /// Hears what came of sending, and says what is next.
@@ -198,8 +182,8 @@ impl Driver {
         next
     }
 
-    /// Tells everybody what has changed; whether there is a message for the application.
-    fn publish(&mut self, core: &mut Core) -> bool {
+    /// Tells everybody what has changed.
+    fn publish(&mut self, core: &mut Core) {
         core.path = self.live_path(core);
         let state = core.machine.state();
         if state == DurableConnectionState::Connected
@@ -211,7 +195,7 @@ impl Driver {
         if let (Way::Accepting(membership), true) = (&mut self.way, state.is_final()) {
             membership.end();
         }
-        self.shared.publish(core)
+        self.shared.publish(core);
     }
 
     fn next(&self, core: &Core, more: bool, now: Instant) -> Next {
@@ -256,17 +240,11 @@ impl Driver {
                 link.transport.close(now);
             }
         }
-        self.act_all(core, now) || heard
-    }
-
-    /// Does what the machine asks for; whether there was anything.
-    fn act_all(&mut self, core: &mut Core, now: Instant) -> bool {
-        let mut acted = false;
         while let Some(action) = core.machine.poll_action() {
             self.act(action, now);
-            acted = true;
+            heard = true;
         }
-        acted
+        heard
     }
 
     /// Writes messages while the live link takes them; whether the budget ended before the messages.
@@ -422,8 +400,6 @@ impl Driver {
     }
 }
 
-/// Of more datagrams at once a stream of messages consists, whose reader keeps up by itself.
-const FEW: usize = 4;
 /// Messages of 16 KiB, so about what the transport's buffer takes at once.
 const WRITES_MAX: usize = 16;
 /// How long the last message of a connection may take to reach the peer.

@@ -33,7 +33,7 @@ impl Addresses {
             Self::Shown => "check/index.html",
             Self::Hidden => {
                 "check/index.html?hidden&only=a_plain_page_dials_our_service,\
-                 our_dialer_finds_a_plain_page,both_sides_create_channels"
+                 our_dialer_finds_a_plain_page,messages_wait_while_the_connection_is_paused"
             }
         }
     }
