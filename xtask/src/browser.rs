@@ -25,7 +25,8 @@ pub(crate) fn run() -> Result<Outcome> {
         Some(obstacle) if missing.is_empty() => missing.push(obstacle),
         Some(obstacle) => return Ok(Outcome::Skipped(format!("{}; {obstacle}", missing[0]))),
         None => {
-            let can_wall = can_make(&format!("{NETWORK} && {WALL}"));
+            let walled = format!("{NETWORK} && {WALL}");
+            let can_wall = can_make(&walled);
             if !can_wall {
                 missing.push("browsers that hide their addresses: this needs `nft` (nftables)");
             }
@@ -35,8 +36,7 @@ pub(crate) fn run() -> Result<Outcome> {
                 in_own_network(NETWORK, &peer, &open).run_within(BROWSER_LIMIT)?;
                 if can_wall {
                     let hidden = format!("--udp {WALLED} --engine {engine} --hidden");
-                    let network = format!("{NETWORK} && {WALL}");
-                    in_own_network(&network, &peer, &hidden).run_within(BROWSER_LIMIT)?;
+                    in_own_network(&walled, &peer, &hidden).run_within(BROWSER_LIMIT)?;
                 }
             }
         }

@@ -80,10 +80,12 @@ struct Search {
 }
 
 impl Search {
+    /// When to ask again or to give up.
     fn next_at(&self) -> Instant {
+        let end = self.begun + PATIENCE;
         let planned = ASK_AFTER.get(self.asked);
-        planned.map_or(self.begun + PATIENCE, |after| {
-            (self.begun + *after).max(self.not_before)
+        planned.map_or(end, |after| {
+            (self.begun + *after).max(self.not_before).min(end)
         })
     }
 }
@@ -186,8 +188,7 @@ impl MdnsResolver {
 
     /// When to call [`handle_timeout`](Self::handle_timeout); `None` while nothing is asked for.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let next = |search: &Search| search.next_at().min(search.begun + PATIENCE);
-        self.searches.iter().map(next).min()
+        self.searches.iter().map(Search::next_at).min()
     }
 
     /// Whether what somebody has answered may be the address of a peer. Anybody may answer anything.

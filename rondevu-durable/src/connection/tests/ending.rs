@@ -20,8 +20,9 @@ fn closing_delivers_what_was_sent_and_tells_the_peer() {
     assert!(pair.events.contains(&closed));
 }
 
-#[test]
-fn who_closes_at_the_end_of_the_peer_answers_it_first() {
+/// A last message of the dialer and the end of its channel have reached the acceptor, which has said
+/// nothing yet.
+fn with_an_end_that_has_arrived() -> (Pair, ChannelId, LinkId) {
     let mut pair = Pair::connected(ConnectionConfig::default());
     let chat = channel(&mut pair);
     pair.settle();
@@ -30,6 +31,12 @@ fn who_closes_at_the_end_of_the_peer_answers_it_first() {
     pair.pump();
     let link = pair.dialer.live_link().unwrap();
     while pair.deliver_to_acceptor(link) {}
+    (pair, chat, link)
+}
+
+#[test]
+fn who_closes_at_the_end_of_the_peer_answers_it_first() {
+    let (mut pair, chat, _) = with_an_end_that_has_arrived();
     // The application hears of the end before the machine has said anything.
     let now = pair.now;
     let acceptor = pair.acceptor.as_mut().unwrap();
@@ -47,14 +54,7 @@ fn who_closes_at_the_end_of_the_peer_answers_it_first() {
 
 #[test]
 fn a_last_acknowledgement_for_a_closed_channel_costs_nothing() {
-    let mut pair = Pair::connected(ConnectionConfig::default());
-    let chat = channel(&mut pair);
-    pair.settle();
-    pair.send(Role::Dialer, chat, "bye");
-    pair.dialer.channel_mut(chat).unwrap().finish();
-    pair.pump();
-    let link = pair.dialer.live_link().unwrap();
-    while pair.deliver_to_acceptor(link) {}
+    let (mut pair, chat, link) = with_an_end_that_has_arrived();
     pair.pump();
     // The acknowledgement of the message follows 25 ms after that of the end.
     pair.now += Duration::from_millis(30);
