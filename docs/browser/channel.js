@@ -207,13 +207,7 @@ export class DurableChannel extends EventTarget {
       parts.push(bytes);
       length += bytes.length;
     };
-    if (this.#owesFinAck && this.#inbox.hasEnded) {
-      this.#owesFinAck = false;
-      add({ type: 'finAck' });
-    }
-    if (this.#inbox.ackAt !== null && this.#inbox.ackAt <= now) {
-      add({ type: 'ack', ...this.#inbox.ack(now) });
-    }
+    this.#answers(now).forEach(add);
     for (let frame; (frame = this.#outbox.nextFrame(room - length)); ) add(frame);
     const at = this.#sending === 'finishing' ? this.#outbox.end() : null;
     if (at !== null) {
@@ -222,6 +216,26 @@ export class DurableChannel extends EventTarget {
     }
     this.#closeIfDone();
     return parts.length ? concat(parts) : null;
+  }
+
+  /** The frames that tell the peer what has become of what it sent, as far as they are due at `now`. */
+  #answers(now) {
+    const answers = [];
+    if (this.#owesFinAck && this.#inbox.hasEnded) {
+      this.#owesFinAck = false;
+      answers.push({ type: 'finAck' });
+    }
+    if (this.#inbox.ackAt !== null && this.#inbox.ackAt <= now) {
+      answers.push({ type: 'ack', ...this.#inbox.ack(now) });
+    }
+    return answers;
+  }
+
+  /** What the peer has not been told of what it sent, due or not, as a transport message; `null` if it
+   * knows all. The session ends. */
+  lastWords() {
+    const answers = this.#answers(Infinity);
+    return answers.length ? concat(answers.map(encodeChannel)) : null;
   }
 
   /** The cursor of this channel in a greeting. */

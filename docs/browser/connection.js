@@ -217,6 +217,12 @@ export class DurableConnection extends EventTarget {
   #endWithBye(reason) {
     const live = this.#live;
     if (live) {
+      // What has come in is not to be in doubt because the link ends.
+      for (const channel of this.#channels.values()) {
+        const { stream } = channel;
+        const words = stream && live.link.hasRoom(stream) ? channel.lastWords() : null;
+        if (words) live.link.send(stream, words);
+      }
       // The link is left to its peer, who closes it after it has read the bye.
       this.#transmit(live, { type: 'bye', reason });
       this.#live = null;

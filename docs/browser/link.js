@@ -16,6 +16,8 @@ export class Link {
   #peerConnection;
   #events;
   #ending = new AbortController();
+  /** The streams that take messages. */
+  #open = new WeakSet();
 
   /**
    * `events` has `opened(stream)`, `message(stream, bytes)`, which may come first, `writable()`,
@@ -24,7 +26,9 @@ export class Link {
   constructor(configuration, events) {
     this.#peerConnection = new RTCPeerConnection(configuration);
     this.#events = events;
-    this.#peerConnection.addEventListener('datachannel', ({ channel }) => this.#watch(channel));
+    this.#peerConnection.addEventListener('datachannel', ({ channel }) => {
+      this.#watch(channel, this.#isUsable(channel));
+    });
     this.#peerConnection.addEventListener('connectionstatechange', () => {
       const state = this.#peerConnection.connectionState;
       if (state === 'failed' || state === 'closed') this.#tell('closed', `the path has ${state}`);
@@ -83,21 +87,34 @@ export class Link {
 
   /** Opens a stream. */
   open(label, options) {
-    this.#watch(this.#peerConnection.createDataChannel(label, options));
+    const stream = this.#peerConnection.createDataChannel(label, options);
+    this.#watch(stream, opening(stream));
   }
 
-  #watch(stream) {
+  /**
+   * Resolves when a stream that the peer has opened takes messages. Chromium says so before its own
+   * threads have agreed on it, and what is sent in that moment is lost without an error: on a busy
+   * machine once in fifty times. The way to the statistics leads through the thread that is late.
+   */
+  async #isUsable(stream) {
+    if (stream.readyState !== 'open') await opening(stream);
+    await this.#peerConnection.getStats().catch(() => {});
+  }
+
+  #watch(stream, usable) {
     stream.binaryType = 'arraybuffer';
     stream.bufferedAmountLowThreshold = BUFFERED_BYTES_MAX / 2;
-    const opened = () => this.#tell('opened', stream);
     stream.addEventListener('message', ({ data }) => {
       const isBytes = data instanceof ArrayBuffer;
       this.#tell('message', stream, isBytes ? new Uint8Array(data) : null);
     });
     stream.addEventListener('bufferedamountlow', () => this.#tell('writable'));
     stream.addEventListener('close', () => this.#tell('streamClosed', stream));
-    if (stream.readyState === 'open') opened();
-    else stream.addEventListener('open', opened);
+    usable.then(() => {
+      if (stream.readyState !== 'open') return;
+      this.#open.add(stream);
+      this.#tell('opened', stream);
+    });
   }
 
   #tell(event, ...facts) {
@@ -106,7 +123,8 @@ export class Link {
 
   /** Whether a stream takes one more message now. */
   hasRoom(stream) {
-    return stream.readyState === 'open' && stream.bufferedAmount < BUFFERED_BYTES_MAX;
+    const isOpen = this.#open.has(stream) && stream.readyState === 'open';
+    return isOpen && stream.bufferedAmount < BUFFERED_BYTES_MAX;
   }
 
   /** Hands a message to a stream. A link that can no longer carry it tells so and ends. */
@@ -149,4 +167,8 @@ export class Link {
       this.#peerConnection.close();
     });
   }
+}
+
+function opening(stream) {
+  return new Promise((resolve) => stream.addEventListener('open', resolve));
 }

@@ -85,6 +85,19 @@ export async function both_sides_create_channels() {
   expect(tookMs < 3_000, `closing took ${tookMs} ms`);
 }
 
+export async function no_attempt_is_in_vain() {
+  const total = 40;
+  for (let at = 0; at < total; at += 1) {
+    const connection = await connect();
+    const channel = connection.createChannel('short');
+    channel.send('hello');
+    expect((await channel.receive()) === 'hello', 'something else came back');
+    await connection.close();
+    expect(connection.generation === 1, `${connection.generation} links were needed`);
+  }
+  return `${total} connections`;
+}
+
 export async function the_service_proves_its_key_and_another_is_refused() {
   const { publicKey } = await (await fetch(`/usernames/${USERNAME}`)).json();
   const peerKey = Uint8Array.from(atob(publicKey), (c) => c.charCodeAt(0));

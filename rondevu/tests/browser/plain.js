@@ -47,7 +47,10 @@ async function dial() {
   await connection.setLocalDescription();
   const peer = await call('POST', '/register', {});
   await call('POST', `/offers/${offerId}/answer`, { sdp: await gathered(connection) }, peer);
-  return { connection, offered: await offered };
+  const channel = await offered;
+  // Until it has done this, Chromium may lose what is sent on a channel that the peer has opened.
+  await connection.getStats();
+  return { connection, offered: channel };
 }
 
 /** The most that our transport sends and takes by default. */
