@@ -64,6 +64,7 @@ macro_rules! transport_conformance {
         $crate::transport_conformance! {
             @each $factory;
             a_service_that_moves_keeps_its_link
+            a_forger_cannot_hold_a_link_back
             an_address_that_is_found_later_is_told_and_used
             a_name_in_place_of_an_address_is_for_the_embedder
         }

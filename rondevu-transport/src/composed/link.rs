@@ -290,7 +290,7 @@ impl ComposedLink {
                     };
                     self.idleness.on_data(self.now);
                     self.flight.on_sent(&datagram, self.now);
-                    self.succession.on_sent(datagram.destination, self.now);
+                    self.succession.on_sent(datagram.destination);
                     self.locals.on_sent(&datagram);
                     self.transmits.push_back(datagram);
                 }

@@ -8,7 +8,7 @@ use rondevu_core::MessageKind;
 
 use super::pair::Pair;
 use crate::emulator::Conditions;
-use crate::{CandidateKind, TransportFactory, Written};
+use crate::{CandidateKind, Received, TransportFactory, Written};
 
 /// A side that gets another address, and loses the one that it had, keeps its link, though the peer
 /// hears of the address by nothing but the link itself; and so again, and when it returns.
@@ -19,7 +19,7 @@ use crate::{CandidateKind, TransportFactory, Written};
 pub fn a_service_that_moves_keeps_its_link(factory: &dyn TransportFactory) {
     let mut pair = connected(factory);
     let home = pair.service.address;
-    let [second, third] = [9, 10].map(|host| SocketAddr::from(([192, 0, 2, host], 5009)));
+    let [second, third] = ELSEWHERE.map(SocketAddr::from);
     move_service(&mut pair, second);
     let path = pair.dialer.transport.path().expect("a path is used");
     assert_eq!(path.remote_kind, CandidateKind::PeerReflexive);
@@ -31,8 +31,52 @@ pub fn a_service_that_moves_keeps_its_link(factory: &dyn TransportFactory) {
     }
 }
 
+/// Nor can anybody hold the link back who sends, in the name of the address that the side has left, what
+/// looks like STUN and DTLS.
+///
+/// # Panics
+///
+/// If the link ends, or carries nothing within 10 s.
+pub fn a_forger_cannot_hold_a_link_back(factory: &dyn TransportFactory) {
+    let mut pair = connected(factory);
+    let left = pair.service.address;
+    take_service_to(&mut pair, ELSEWHERE[0].into());
+    let request = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42].repeat(3)[..20].to_vec();
+    let response = [&[1, 1], &request[2..]].concat();
+    let header = [23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 0, 40];
+    let record = [&header[..], &[7; 40]].concat();
+    let before = say(&mut pair);
+    for _ in 0..100 {
+        pair.run_for(Duration::from_millis(100));
+        for payload in [&request, &response, &record] {
+            let received = Received {
+                source: left,
+                destination: pair.dialer.address,
+                payload,
+            };
+            pair.dialer.transport.handle_datagram(received, pair.now);
+        }
+    }
+    assert!(
+        has_heard(&pair, before),
+        "nothing came within 10 s: {pair:?}"
+    );
+}
+
 /// Moves, and demands that messages come through again.
 fn move_service(pair: &mut Pair, new: SocketAddr) {
+    take_service_to(pair, new);
+    // Messages that wait for an acknowledgement meanwhile are repeated ever more rarely.
+    pair.run_for(Duration::from_secs(8));
+    talk(pair);
+    let path = pair.service.transport.path().expect("a path is used");
+    assert_eq!(path.local, new);
+    let path = pair.dialer.transport.path().expect("a path is used");
+    assert_eq!(path.remote, new);
+}
+
+/// The service gets another address, and nothing comes through at the old one any more.
+fn take_service_to(pair: &mut Pair, new: SocketAddr) {
     let old = pair.service.address;
     pair.network.cut_both(old, pair.dialer.address);
     // As is noticed after a while.
@@ -44,13 +88,6 @@ fn move_service(pair: &mut Pair, new: SocketAddr) {
     pair.service
         .transport
         .remove_local_candidate(old.into(), pair.now);
-    // Messages that wait for an acknowledgement meanwhile are repeated ever more rarely.
-    pair.run_for(Duration::from_secs(8));
-    talk(pair);
-    let path = pair.service.transport.path().expect("a path is used");
-    assert_eq!(path.local, new);
-    let path = pair.dialer.transport.path().expect("a path is used");
-    assert_eq!(path.remote, new);
 }
 
 /// An address that is found later is for the peer to be told, once, and connects where the others do
@@ -144,6 +181,14 @@ fn connected(factory: &dyn TransportFactory) -> Pair {
 
 /// A message in each direction, after the first stream is open.
 fn talk(pair: &mut Pair) {
+    let before = say(pair);
+    let heard = pair.run_until(Duration::from_secs(10), |pair| has_heard(pair, before));
+    assert!(heard, "nothing came within 10 s: {pair:?}");
+    assert!(pair.service.closed().is_none() && pair.dialer.closed().is_none());
+}
+
+/// Writes a message on each side; how many have come to each so far.
+fn say(pair: &mut Pair) -> [usize; 2] {
     let there = pair.connect();
     let (here, now) = (pair.first_stream, pair.now);
     for (side, stream) in [(&mut pair.service, here), (&mut pair.dialer, there)] {
@@ -152,14 +197,25 @@ fn talk(pair: &mut Pair) {
             .write(stream, MessageKind::Text, b"still here", now);
         assert!(matches!(written, Ok(Written::Accepted)), "{written:?}");
     }
-    let before = [
-        pair.service.messages(here).len(),
-        pair.dialer.messages(there).len(),
-    ];
-    let heard = pair.run_until(Duration::from_secs(10), |pair| {
-        pair.service.messages(here).len() > before[0]
-            && pair.dialer.messages(there).len() > before[1]
-    });
-    assert!(heard, "nothing came within 10 s: {pair:?}");
-    assert!(pair.service.closed().is_none() && pair.dialer.closed().is_none());
+    heard(pair)
 }
+
+/// How many messages have come to each side on the first stream.
+fn heard(pair: &Pair) -> [usize; 2] {
+    let there = pair.dialer.first_opened().expect("the stream is open");
+    let (service, dialer) = (&pair.service, &pair.dialer);
+    [
+        service.messages(pair.first_stream).len(),
+        dialer.messages(there).len(),
+    ]
+}
+
+fn has_heard(pair: &Pair, before: [usize; 2]) -> bool {
+    heard(pair)
+        .iter()
+        .zip(before)
+        .all(|(now, before)| *now > before)
+}
+
+/// Where a side moves to.
+const ELSEWHERE: [([u8; 4], u16); 2] = [([192, 0, 2, 9], 5009), ([192, 0, 2, 10], 5009)];

@@ -287,7 +287,7 @@ impl RtcLink {
             None => {
                 self.idleness.on_data(self.now);
                 self.flight.on_sent(&datagram, self.now);
-                self.succession.on_sent(datagram.destination, self.now);
+                self.succession.on_sent(datagram.destination);
                 self.locals.on_sent(&datagram);
             }
         }

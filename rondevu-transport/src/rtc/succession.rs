@@ -18,29 +18,31 @@ pub(crate) struct Succession {
 #[derive(Clone, Copy, Debug)]
 struct InUse {
     remote: SocketAddr,
-    heard_at: Instant,
     /// Since when the peer chooses another, while this one is silent.
     challenged_at: Option<Instant>,
 }
 
 impl Succession {
     /// A message was sent to `remote`.
-    pub(crate) fn on_sent(&mut self, remote: SocketAddr, now: Instant) {
+    pub(crate) fn on_sent(&mut self, remote: SocketAddr) {
         if self.in_use.is_none_or(|used| used.remote != remote) {
             self.in_use = Some(InUse {
                 remote,
-                heard_at: now,
                 challenged_at: None,
             });
         }
     }
 
-    /// Something came in from an address that is the peer's.
-    pub(crate) fn on_received(&mut self, source: SocketAddr, now: Instant) {
-        if let Some(used) = &mut self.in_use
-            && used.remote == source
-        {
-            used.heard_at = now;
+    /// Whether it matters that the peer speaks from `source`, so that what seems to come from there should
+    /// be looked at closely.
+    pub(crate) fn doubts(&self, source: SocketAddr) -> bool {
+        self.in_use
+            .is_some_and(|used| used.remote == source && used.challenged_at.is_some())
+    }
+
+    /// The address that was [doubted](Self::doubts) is the peer's still.
+    pub(crate) fn on_heard(&mut self) {
+        if let Some(used) = &mut self.in_use {
             used.challenged_at = None;
         }
     }
@@ -50,7 +52,7 @@ impl Succession {
         let used = self.in_use.as_mut().filter(|used| used.remote != source)?;
         // A network that was gone for a while may bring back the worse path first.
         let since = *used.challenged_at.get_or_insert(now);
-        let is_dead = now.saturating_since(since.max(used.heard_at)) >= SILENCE;
+        let is_dead = now.saturating_since(since) >= SILENCE;
         let remote = used.remote;
         is_dead.then(|| {
             self.in_use = None;
@@ -73,19 +75,21 @@ mod tests {
         let (old, new) = (address(1), address(2));
         let mut succession = Succession::default();
         assert_eq!(succession.on_chosen(new, at(9_000)), None);
-        succession.on_sent(old, at(10_000));
-        succession.on_received(old, at(11_000));
-        succession.on_received(new, at(13_000));
-        succession.on_sent(old, at(13_500));
+        succession.on_sent(old);
         assert_eq!(succession.on_chosen(old, at(15_000)), None);
+        assert!(!succession.doubts(old));
         // Both were silent until now.
         assert_eq!(succession.on_chosen(new, at(16_000)), None);
-        succession.on_received(old, at(16_100));
+        assert!(succession.doubts(old) && !succession.doubts(new));
+        succession.on_sent(old);
+        assert!(succession.doubts(old));
+        succession.on_heard();
+        assert!(!succession.doubts(old));
         assert_eq!(succession.on_chosen(new, at(17_000)), None);
         assert_eq!(succession.on_chosen(new, at(19_999)), None);
         assert_eq!(succession.on_chosen(new, at(20_000)), Some(old));
         assert_eq!(succession.on_chosen(new, at(21_000)), None);
-        succession.on_sent(new, at(21_000));
+        succession.on_sent(new);
         assert_eq!(succession.on_chosen(new, at(30_000)), None);
     }
 }

@@ -12,7 +12,10 @@ impl ComposedLink {
         if !accepted || !self.sources.admit(datagram.source) {
             return debug!(?datagram, "STUN of a stranger ignored");
         }
-        self.succession.on_received(datagram.source, self.now);
+        // A proven address may be forged.
+        if self.succession.doubts(datagram.source) && self.ice.accepts(datagram) {
+            self.succession.on_heard();
+        }
         if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address()) {
             if !self.sources.admit_mapped(mapped) {
                 return debug!(
@@ -34,7 +37,7 @@ impl ComposedLink {
         if matches!(self.phase, Phase::Ended) {
             return;
         }
-        // A proven address may be forged, and this costs the path in use.
+        // This costs the path in use.
         let forgotten = self.ice.remotes.is_forgotten(datagram.source);
         let is_telling = stun.class() == Class::Request && (stun.chooses() || forgotten);
         let is_peer = is_telling && self.ice.accepts(datagram);
@@ -60,7 +63,6 @@ impl ComposedLink {
             let held = self.sources.hold(datagram);
             return debug!(?datagram, held, "DTLS before there is a path");
         }
-        self.succession.on_received(datagram.source, self.now);
         self.feed_dtls(datagram.payload);
     }
 }

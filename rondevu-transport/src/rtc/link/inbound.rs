@@ -17,7 +17,12 @@ impl RtcLink {
                 return debug!(?datagram, "STUN of a stranger ignored");
             }
         }
-        self.succession.on_received(datagram.source, self.now);
+        // A proven address may be forged.
+        if self.succession.doubts(datagram.source)
+            && self.rtc().is_some_and(|rtc| rtc.accepts(&input))
+        {
+            self.succession.on_heard();
+        }
         if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address())
             && !self.sources.admit_mapped(mapped)
         {
@@ -38,7 +43,7 @@ impl RtcLink {
         if let Phase::Offering { early_checks, .. } = &mut self.phase {
             *early_checks = (*early_checks + 1).min(EARLY_CHECKS_MAX);
         }
-        // A proven address may be forged, and this costs the path in use.
+        // This costs the path in use.
         let forgotten = self
             .negotiated()
             .is_some_and(|n| n.remotes.is_forgotten(datagram.source));
@@ -67,7 +72,6 @@ impl RtcLink {
             let held = self.sources.hold(datagram);
             return debug!(?datagram, held, "DTLS before there is a path");
         }
-        self.succession.on_received(datagram.source, self.now);
         self.idleness.on_data(self.now);
         self.flight.on_received(datagram.payload);
         let Some(input) = self.parse(datagram) else {
