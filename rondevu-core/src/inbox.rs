@@ -263,6 +263,12 @@ impl Inbox {
         Some(self.cursor())
     }
 
+    /// The acknowledgement that is due now or later, as `(next, credit)`: for the end of a session, which does
+    /// not wait for it.
+    pub fn last_ack(&mut self) -> Option<(Seq, u64)> {
+        (!self.window.is_idle()).then(|| self.cursor())
+    }
+
     /// What was received, as `(next, credit)`. Counts as an acknowledgement.
     pub fn cursor(&mut self) -> (Seq, u64) {
         (self.next, self.window.tell(self.ready.cost()))

@@ -122,6 +122,11 @@ impl ReceiveWindow {
         self.ack == AckTimer::Now
     }
 
+    /// Whether the sender has been told all that is worth telling.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ack == AckTimer::Idle
+    }
+
     /// The credit for an acknowledgement that is sent now.
     pub(crate) fn tell(&mut self, waiting: u64) -> u64 {
         let credit = self.credit(waiting);

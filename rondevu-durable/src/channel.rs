@@ -15,6 +15,7 @@ use rondevu_core::{
 };
 
 pub use self::event::ChannelEvent;
+pub(crate) use self::outgoing::Outgoing;
 use self::receiving::{Receiving, age_max, order};
 use crate::config::{ChannelConfig, ConnectionConfig, HalfOpen};
 use crate::error::{ProtocolViolation, SendError};
@@ -477,6 +478,11 @@ impl ChannelMachine {
     /// Whether the peer closed its direction and everything that it sent was received.
     pub fn has_peer_finished(&self) -> bool {
         self.receiving.has_ended()
+    }
+
+    /// Whether there is something to [take](Self::recv).
+    pub fn has_incoming(&self) -> bool {
+        self.receiving.len() > 0
     }
 
     /// Whether the peer waits to hear that its end has been seen, and can be told.

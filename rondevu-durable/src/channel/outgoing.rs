@@ -33,25 +33,47 @@ impl ChannelMachine {
         })
     }
 
+    /// What the peer has not been told of what it sent; the session ends.
+    pub(crate) fn last_words(&mut self) -> Option<Outgoing> {
+        let (Stream::Open(stream), Speech::Frames) = (self.stream, self.speech) else {
+            return None;
+        };
+        let mut out = Vec::new();
+        let ack = self.receiving.last_ack();
+        self.answer(ack, &mut out);
+        (!out.is_empty()).then(|| Outgoing {
+            stream,
+            kind: MessageKind::Binary,
+            payload: out.into(),
+        })
+    }
+
     fn poll_frames(&mut self, room: usize, now: Instant) -> Option<Bytes> {
         let mut out = Vec::new();
-        let on_stream = !self.is_lossy();
-        if on_stream && self.take_fin_ack() {
-            ChannelFrame::FinAck.encode(&mut out);
-        }
-        if let Some((next, credit)) = self.receiving.poll_ack(now) {
-            ChannelFrame::Ack { next, credit }.encode(&mut out);
-        }
+        let ack = self.receiving.poll_ack(now);
+        self.answer(ack, &mut out);
         let before = self.outbox.buffered_bytes();
         while let Some(frame) = self.outbox.next_frame(room.saturating_sub(out.len())) {
             frame.encode(&mut out);
         }
         self.after_sending(before);
-        if on_stream && let Some(at) = self.take_fin() {
+        if !self.is_lossy()
+            && let Some(at) = self.take_fin()
+        {
             ChannelFrame::Fin { at }.encode(&mut out);
         }
         self.close_if_done();
         (!out.is_empty()).then(|| out.into())
+    }
+
+    /// Tells the peer what has become of what it sent. The end of a lossy channel is answered elsewhere.
+    fn answer(&mut self, ack: Option<(Seq, u64)>, out: &mut Vec<u8>) {
+        if !self.is_lossy() && self.take_fin_ack() {
+            ChannelFrame::FinAck.encode(out);
+        }
+        if let Some((next, credit)) = ack {
+            ChannelFrame::Ack { next, credit }.encode(out);
+        }
     }
 
     fn poll_plain(&mut self, room: usize) -> Option<(MessageKind, Bytes)> {

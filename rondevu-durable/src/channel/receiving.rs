@@ -167,6 +167,13 @@ impl Receiving {
         }
     }
 
+    pub(super) fn last_ack(&mut self) -> Option<(Seq, u64)> {
+        match self {
+            Self::Reliable(inbox) => inbox.last_ack(),
+            Self::Lossy(_) => None,
+        }
+    }
+
     /// What was received, as `(next, credit)`. A channel that replays nothing has no position.
     pub(super) fn cursor(&mut self) -> (Seq, u64) {
         match self {

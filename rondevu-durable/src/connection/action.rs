@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use rondevu_core::{LinkId, MessageKind, StreamId, StreamOptions};
 
+use crate::channel::Outgoing;
+
 /// What the embedder must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -50,4 +52,15 @@ pub struct Transmit {
     pub kind: MessageKind,
     /// One or more whole frames, or a message to a peer without the session protocol.
     pub payload: Bytes,
+}
+
+impl Transmit {
+    pub(super) fn of(link: LinkId, outgoing: Outgoing) -> Self {
+        Self {
+            link,
+            stream: outgoing.stream,
+            kind: outgoing.kind,
+            payload: outgoing.payload,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::boxed::Box;
 use rondevu_core::frame::ControlFrame;
 use rondevu_core::{ByeReason, DurableChannelState, DurableConnectionState, Instant, Unconfirmed};
 
-use super::{Action, ConnectionEvent, ConnectionMachine, Retry};
+use super::{Action, ConnectionEvent, ConnectionMachine, Retry, Transmit};
 use crate::channel::ChannelMachine;
 use crate::error::{ConnectionClosed, ConnectionFailure};
 
@@ -57,6 +57,12 @@ impl ConnectionMachine {
         }
         if let Some(live) = self.live.take() {
             if let Some(session) = live.session() {
+                // What has come in is not to be in doubt because the link ends.
+                let channels = self.channels.values_mut();
+                let words = channels.filter_map(|channel| channel.last_words());
+                let words = words.take(LAST_WORDS_MAX);
+                self.transmits
+                    .extend(words.map(|words| Transmit::of(live.id, words)));
                 let frame = ControlFrame::Bye { reason: bye };
                 self.transmit_control(live.id, session.control, &frame);
             }
@@ -106,3 +112,7 @@ impl ConnectionMachine {
         unconfirmed
     }
 }
+
+/// Of how many channels the peer is told, in the end, what has come in. A link that takes nothing keeps so many
+/// messages and the bye.
+const LAST_WORDS_MAX: usize = 32;

@@ -449,12 +449,7 @@ impl ConnectionMachine {
             }
             if let Some(outgoing) = outgoing {
                 self.last_served = id;
-                return Some(Transmit {
-                    link,
-                    stream: outgoing.stream,
-                    kind: outgoing.kind,
-                    payload: outgoing.payload,
-                });
+                return Some(Transmit::of(link, outgoing));
             }
         }
         None

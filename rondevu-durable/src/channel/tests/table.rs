@@ -9,7 +9,7 @@ use std::format;
 use rondevu_core::frame::Part;
 
 use super::*;
-use crate::channel::outgoing::Outgoing;
+use crate::channel::Outgoing;
 use crate::state_table;
 
 #[test]
@@ -75,6 +75,7 @@ enum Fact {
     Close,
     CloseIfDone,
     TakeFinAck,
+    LastWords,
     TakeFin,
     Timeout,
     Cursor,
@@ -121,6 +122,7 @@ impl Fact {
             Self::Close => "close",
             Self::CloseIfDone => "close_if_done",
             Self::TakeFinAck => "take_fin_ack",
+            Self::LastWords => "last_words",
             Self::TakeFin => "take_fin",
             Self::Timeout => "handle_timeout",
             Self::Cursor => "cursor",
@@ -166,6 +168,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ("close", Fact::Close),
         ("close if done", Fact::CloseIfDone),
         ("take the answer to an end", Fact::TakeFinAck),
+        ("say the last words", Fact::LastWords),
         ("take the end", Fact::TakeFin),
         ("a minute passes", Fact::Timeout),
         ("cursor", Fact::Cursor),
@@ -425,6 +428,11 @@ fn effect(mut channel: ChannelMachine, fact: Fact) -> Option<String> {
         }
         Fact::TakeFinAck => {
             out.extend(channel.take_fin_ack().then(|| "it is due".into()));
+            Ok(())
+        }
+        Fact::LastWords => {
+            let words = channel.last_words().map(frames);
+            out.extend(words.map(|words| format!("says {words}")));
             Ok(())
         }
         Fact::TakeFin => {

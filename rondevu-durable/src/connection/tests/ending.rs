@@ -53,6 +53,26 @@ fn who_closes_at_the_end_of_the_peer_answers_it_first() {
 }
 
 #[test]
+fn who_aborts_confirms_first_what_has_come_in() {
+    let mut pair = Pair::connected(ConnectionConfig::default());
+    let chat = channel(&mut pair);
+    pair.settle();
+    let link = pair.dialer.live_link().unwrap();
+    for text in ["one", "two", "three"] {
+        pair.send(Role::Dialer, chat, text);
+        pair.pump();
+        while pair.deliver_to_acceptor(link) {}
+    }
+    pair.acceptor.as_mut().unwrap().abort(ByeReason::Closed);
+    pair.settle();
+    let closed = ConnectionEvent::Closed {
+        reason: ConnectionClosed::Remote(ByeReason::Closed),
+        unconfirmed: Unconfirmed::default(),
+    };
+    assert!(pair.events.contains(&closed), "{:?}", pair.events);
+}
+
+#[test]
 fn a_last_acknowledgement_for_a_closed_channel_costs_nothing() {
     let (mut pair, chat, link) = with_an_end_that_has_arrived();
     pair.pump();
