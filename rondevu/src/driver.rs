@@ -1,5 +1,6 @@
 //! The task of one connection: moves facts and messages between the machine and its links.
 
+use std::pin::pin;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -99,7 +100,10 @@ impl Driver {
 
     pub(crate) async fn run(mut self) {
         loop {
-            let more = self.turn();
+            if self.hear() {
+                self.let_answer().await;
+            }
+            let more = self.speak();
             // Encrypting is most of the work, and the handles need not wait for it.
             for link in &mut self.links {
                 link.flush().await;
@@ -113,13 +117,22 @@ impl Driver {
         }
     }
 
-    /// Takes what has come in and writes what there is, within a budget; whether the budget ended
-    /// first.
-    fn turn(&mut self) -> bool {
+    /// Lets the other tasks run. Whoever was told of a message may answer at once: what the machine and the
+    /// transport say by themselves then shares a datagram with the answer.
+    async fn let_answer(&mut self) {
+        tokio::task::yield_now().await;
+        // What was done until now is seen when the machine is locked next, and needs no turn of its own.
+        let mut woken = pin!(self.shared.wake.notified());
+        woken.as_mut().enable();
+    }
+
+    /// Takes what has come in; whether it was little, with a message for the application.
+    fn hear(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
+        let mut fed = 0;
         for link in &mut self.links {
-            link.feed(now);
+            fed += link.feed(now);
             link.handle_timeout(now);
             // Encrypting what the peer has made room for takes long: not while handles wait.
             link.work();
@@ -137,13 +150,10 @@ impl Driver {
             }
             core.machine.handle_timeout(now);
         }
-        self.hear_links(&mut core, now);
-        let more = self.write(&mut core, now);
+        let heard = self.hear_links(&mut core, now);
         // Who hears of the end may end the process: the last word has to be on its way then.
-        if !core.machine.state().is_final() {
-            self.publish(&mut core);
-        }
-        more
+        let has_message = heard && !core.machine.state().is_final() && self.publish(&mut core);
+        has_message && fed <= FEW
     }
 
     /// Locks, and takes the links that greetings have handed over: what the machine says of a link is not
@@ -152,6 +162,22 @@ impl Driver {
         let mut core = lock(&shared.core);
         self.links.append(&mut core.handovers);
         core
+    }
+
+    /// Writes what there is, within a budget; whether there is more to do.
+    fn speak(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let links = self.links.len();
+        let mut core = self.lock(&shared);
+        let is_joined = self.links.len() > links;
+        let now = shared.clock.now();
+        // A greeting may have put a new link in the place of the old one meanwhile.
+        self.act_all(&mut core, now);
+        let more = self.write(&mut core, now);
+        if !core.machine.state().is_final() {
+            self.publish(&mut core);
+        }
+        more || is_joined
     }
 
     /// Hears what came of sending, and says what is next.
@@ -182,8 +208,8 @@ impl Driver {
         next
     }
 
-    /// Tells everybody what has changed.
-    fn publish(&mut self, core: &mut Core) {
+    /// Tells everybody what has changed; whether there is a message for the application.
+    fn publish(&mut self, core: &mut Core) -> bool {
         core.path = self.live_path(core);
         let state = core.machine.state();
         if state == DurableConnectionState::Connected
@@ -195,7 +221,7 @@ impl Driver {
         if let (Way::Accepting(membership), true) = (&mut self.way, state.is_final()) {
             membership.end();
         }
-        self.shared.publish(core);
+        self.shared.publish(core)
     }
 
     fn next(&self, core: &Core, more: bool, now: Instant) -> Next {
@@ -240,11 +266,17 @@ impl Driver {
                 link.transport.close(now);
             }
         }
+        self.act_all(core, now) || heard
+    }
+
+    /// Does what the machine asks for; whether there was anything.
+    fn act_all(&mut self, core: &mut Core, now: Instant) -> bool {
+        let mut acted = false;
         while let Some(action) = core.machine.poll_action() {
             self.act(action, now);
-            heard = true;
+            acted = true;
         }
-        heard
+        acted
     }
 
     /// Writes messages while the live link takes them; whether the budget ended before the messages.
@@ -400,6 +432,8 @@ impl Driver {
     }
 }
 
+/// Of more datagrams at once a stream of messages consists, whose reader keeps up by itself.
+const FEW: usize = 4;
 /// Messages of 16 KiB, so about what the transport's buffer takes at once.
 const WRITES_MAX: usize = 16;
 /// How long the last message of a connection may take to reach the peer.

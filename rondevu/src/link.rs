@@ -129,8 +129,8 @@ impl Link {
         Some(datagram)
     }
 
-    /// Feeds what has come in meanwhile, about a batch.
-    pub(crate) fn feed(&mut self, now: Instant) {
+    /// Feeds what has come in meanwhile, about a batch; how many datagrams.
+    pub(crate) fn feed(&mut self, now: Instant) -> usize {
         let mut fed = 0;
         while fed < BATCH_MAX
             && let Some(burst) = self.datagrams.pop()
@@ -141,6 +141,7 @@ impl Link {
             }
         }
         self.active |= fed > 0;
+        fed
     }
 
     /// Lets the transport work off what it was given. Most of the time of a link is spent here.

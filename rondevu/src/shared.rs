@@ -90,8 +90,8 @@ impl Shared {
         })
     }
 
-    /// Passes on what the machine reports.
-    pub(crate) fn publish(&self, core: &mut Core) {
+    /// Passes on what the machine reports; whether there is a message for the application.
+    pub(crate) fn publish(&self, core: &mut Core) -> bool {
         while let Some(event) = core.machine.poll_event() {
             measure::connection_event(core.machine.role(), &event);
             match &event {
@@ -111,6 +111,7 @@ impl Shared {
             }
             self.events.send(event);
         }
+        let mut has_message = false;
         while let Some(id) = core.machine.poll_touched() {
             let Some(shared) = core.channels.get(&id) else {
                 // Its last handle is gone.
@@ -125,6 +126,7 @@ impl Shared {
                         event => shared.events.send(event),
                     }
                 }
+                has_message |= channel.has_incoming();
                 let state = channel.state();
                 shared
                     .state
@@ -135,5 +137,6 @@ impl Shared {
         let state = core.machine.state();
         self.state
             .send_if_modified(|known| std::mem::replace(known, state) != state);
+        has_message
     }
 }
