@@ -7,10 +7,11 @@ use rondevu_core::{Instant, SessionId};
 /// How many sessions a service keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
-    /// The most sessions, connected or not; more dialers are told to come later. Default 10,000.
+    /// The most sessions, connected or not. One whose dialer is away makes room for another, that which
+    /// waits for longest first; where none is, more dialers are told to come later. Default 10,000.
     pub sessions_max: usize,
-    /// The most sessions whose dialer is away; the one that waits for longest goes first. Default
-    /// 1,000.
+    /// The most sessions whose dialer is away. Default 10,000, so that all of them outlive a cut of
+    /// the service's own network.
     pub detached_max: usize,
     /// The most bytes of messages that sessions without a link hold in all. Default 256 MiB.
     pub detached_bytes_max: u64,
@@ -20,7 +21,7 @@ impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             sessions_max: 10_000,
-            detached_max: 1_000,
+            detached_max: 10_000,
             detached_bytes_max: 256 * 1024 * 1024,
         }
     }
@@ -39,6 +40,8 @@ pub struct SessionTable {
     /// Those without a link, longest first.
     waiting: BTreeSet<(Instant, SessionId)>,
     waiting_bytes: u64,
+    /// How many have been told to end.
+    leaving: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +59,17 @@ impl SessionTable {
             sessions: BTreeMap::new(),
             waiting: BTreeSet::new(),
             waiting_bytes: 0,
+            leaving: 0,
         }
     }
 
     /// Whether one more session may begin.
     pub fn has_room(&self) -> bool {
-        self.sessions.len() < self.limits.sessions_max
+        self.sessions.len() < self.limits.sessions_max || !self.waiting.is_empty()
     }
 
-    /// A session has begun on a link.
+    /// A session has begun on a link. Another may have to end for it: poll
+    /// [`poll_eviction`](Self::poll_eviction).
     pub fn handle_begun(&mut self, session: SessionId) {
         self.sessions.entry(session).or_insert(Presence::Attached);
     }
@@ -90,6 +95,7 @@ impl SessionTable {
         if self.sessions.contains_key(&session) {
             self.set(session, Presence::Leaving);
             self.sessions.remove(&session);
+            self.leaving -= 1;
         }
     }
 
@@ -101,6 +107,11 @@ impl SessionTable {
             self.waiting.remove(&(since, session));
             self.waiting_bytes -= bytes;
         }
+        // One that was told to end does so, whatever its link does meanwhile.
+        if *known == Presence::Leaving {
+            return;
+        }
+        self.leaving += usize::from(presence == Presence::Leaving);
         *known = presence;
         if let Presence::Detached { since, bytes } = presence {
             self.waiting.insert((since, session));
@@ -108,11 +119,14 @@ impl SessionTable {
         }
     }
 
-    /// A session that must end because too many wait, or hold too much; poll until `None`.
+    /// A session that must end because too many wait, hold too much or keep others out; poll until
+    /// `None`.
     pub fn poll_eviction(&mut self) -> Option<SessionId> {
         let too_many = self.waiting.len() > self.limits.detached_max;
         let too_much = self.waiting_bytes > self.limits.detached_bytes_max;
-        let (_, longest) = *self.waiting.first().filter(|_| too_many || too_much)?;
+        let staying = self.sessions.len() - self.leaving;
+        let is_due = too_many || too_much || staying > self.limits.sessions_max;
+        let (_, longest) = *self.waiting.first().filter(|_| is_due)?;
         self.set(longest, Presence::Leaving);
         Some(longest)
     }
@@ -161,6 +175,26 @@ mod tests {
         let mut table = table();
         assert!(!table.has_room());
         table.handle_ended(SessionId(0));
+        assert!(table.has_room());
+    }
+
+    #[test]
+    fn a_session_whose_dialer_is_away_makes_room_for_another() {
+        let mut table = table();
+        table.handle_detached(SessionId(1), 1, at(5));
+        table.handle_detached(SessionId(2), 1, at(4));
+        assert_eq!(table.poll_eviction(), None);
+        for (new, evicted) in [(4, 2), (5, 1)] {
+            assert!(table.has_room());
+            table.handle_begun(SessionId(new));
+            assert_eq!(table.poll_eviction(), Some(SessionId(evicted)));
+            assert_eq!(table.poll_eviction(), None);
+        }
+        assert!(!table.has_room());
+        table.handle_ended(SessionId(2));
+        table.handle_ended(SessionId(1));
+        assert!(!table.has_room());
+        table.handle_ended(SessionId(5));
         assert!(table.has_room());
     }
 
@@ -223,7 +257,9 @@ mod tests {
                 prop_assert_eq!(table.waiting_bytes, detached.iter().sum::<u64>());
                 prop_assert_eq!(table.detached_len(), detached.len());
                 prop_assert!(detached.len() <= 3 && table.waiting_bytes <= 200);
-                prop_assert!(table.len() <= 5);
+                let leaving = table.sessions.values().filter(|p| **p == Presence::Leaving);
+                prop_assert_eq!(table.leaving, leaving.count());
+                prop_assert!(table.len() - table.leaving <= 5);
             }
         }
     }

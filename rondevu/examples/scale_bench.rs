@@ -20,8 +20,10 @@ const SERVICE: &str = "com.example.scale@1.0.0";
 const CONNECTIONS: usize = 2000;
 /// So many connect at the same time.
 const AT_ONCE: usize = 16;
-/// Each connection sends a message of 64 bytes and gets it back once in this time.
+/// Each connection sends a message of 64 bytes and gets it back once in this time,
 const INTERVAL: Duration = Duration::from_secs(2);
+/// or less often, so that no more than one is sent in this time.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 const ROUNDS: u32 = 5;
 
 #[tokio::main]
@@ -81,7 +83,17 @@ async fn main() -> Result<()> {
 
 struct Live {
     channel: DurableChannel,
-    _connection: DurableConnection,
+    connection: DurableConnection,
+}
+
+impl Live {
+    /// Waits for a message, or says why none comes.
+    async fn receive(&self) -> Result<()> {
+        match self.channel.recv().await {
+            Some(_) => Ok(()),
+            None => Err(self.connection.closed().await.into()),
+        }
+    }
 }
 
 async fn echo(connection: DurableConnection) {
@@ -110,11 +122,12 @@ async fn connect(dialer: &Rondevu) -> Result<Live> {
     let connection = dialer.connect("alice", SERVICE).await?;
     let channel = connection.create_channel("light", &ChannelConfig::default())?;
     channel.send(vec![7; 64]).await?;
-    channel.recv().await.context("the channel ended")?;
-    Ok(Live {
+    let live = Live {
         channel,
-        _connection: connection,
-    })
+        connection,
+    };
+    live.receive().await?;
+    Ok(live)
 }
 
 /// Lets each connection carry a message there and back now and then. The CPU time of one of them,
@@ -124,12 +137,12 @@ async fn light_traffic(live: &[Live]) -> Result<(Duration, Duration)> {
     let cpu = cpu_time()?;
     for _ in 0..ROUNDS {
         let start = tokio::time::Instant::now();
-        let pause = INTERVAL / live.len().max(1) as u32;
+        let pause = PAUSE_MIN.max(INTERVAL / live.len().max(1) as u32);
         let round = stream::iter(live.iter().enumerate()).map(|(number, live)| async move {
             tokio::time::sleep_until(start + pause * number as u32).await;
             let sent = Instant::now();
             live.channel.send(vec![7; 64]).await?;
-            live.channel.recv().await.context("the channel ended")?;
+            live.receive().await?;
             anyhow::Ok(sent.elapsed())
         });
         let round: Vec<_> = round

@@ -58,9 +58,12 @@ impl Registry {
     }
 
     fn begin(&self, session: SessionId, shared: &Arc<Shared>) {
-        let mut sessions = lock(&self.0);
-        sessions.table.handle_begun(session);
-        sessions.connections.insert(session, Arc::clone(shared));
+        {
+            let mut sessions = lock(&self.0);
+            sessions.table.handle_begun(session);
+            sessions.connections.insert(session, Arc::clone(shared));
+        }
+        self.make_room();
     }
 
     fn end(&self, session: SessionId) {
@@ -73,16 +76,20 @@ impl Registry {
     ///
     /// Called by the driver of the session, without its lock.
     pub(crate) fn note(&self, presence: Presence) {
+        match presence {
+            Presence::Attached(session) => lock(&self.0).table.handle_attached(session),
+            Presence::Detached {
+                session,
+                bytes,
+                now,
+            } => lock(&self.0).table.handle_detached(session, bytes, now),
+        }
+        self.make_room();
+    }
+
+    fn make_room(&self) {
         let evicted: Vec<Arc<Shared>> = {
             let Sessions { table, connections } = &mut *lock(&self.0);
-            match presence {
-                Presence::Attached(session) => table.handle_attached(session),
-                Presence::Detached {
-                    session,
-                    bytes,
-                    now,
-                } => table.handle_detached(session, bytes, now),
-            }
             std::iter::from_fn(|| table.poll_eviction())
                 .filter_map(|session| connections.get(&session).cloned())
                 .collect()

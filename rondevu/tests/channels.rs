@@ -151,6 +151,29 @@ async fn the_session_that_waits_for_longest_makes_room_for_others() {
 }
 
 #[tokio::test]
+async fn a_full_service_prefers_a_dialer_who_is_there() {
+    let options = ServiceOptions {
+        sessions: SessionLimits {
+            sessions_max: 1,
+            ..SessionLimits::default()
+        },
+        ..ServiceOptions::default()
+    };
+    let meeting = meeting(options).await;
+    let (first, accepted) = meeting.connect().await;
+    first.pause();
+    accepted
+        .watch_state()
+        .wait_for(|state| *state == DurableConnectionState::Disconnected)
+        .await
+        .unwrap();
+    let (_second, second_accepted) = meeting.connect().await;
+    let reason = accepted.closed().await.to_string();
+    assert!(reason.contains("make room"), "{reason}");
+    assert_eq!(second_accepted.state(), DurableConnectionState::Connected);
+}
+
+#[tokio::test]
 async fn more_channels_than_a_link_has_streams_come_and_go_on_one_link() {
     let meeting = meeting(ServiceOptions::default()).await;
     let (dialed, accepted) = meeting.connect().await;

@@ -212,8 +212,9 @@ impl ComposedLink {
                 News::Chosen(route) => {
                     debug!(?route, "path chosen");
                     let first = self.route.replace(route).is_none();
-                    if first {
-                        self.on_path();
+                    match first {
+                        true => self.on_path(),
+                        false => self.idleness.on_other_path(self.now),
                     }
                 }
                 News::Lost => return self.end(LinkClosed::NoPath),
@@ -225,7 +226,7 @@ impl ComposedLink {
         let wanted = self.ice.poll_timeout();
         self.ice_at = wanted.map(|at| {
             let wanted = self.shared.epoch.at_std(at);
-            self.idleness.postpone(wanted, self.now)
+            self.idleness.postpone_check(wanted, self.now)
         });
     }
 
@@ -367,6 +368,7 @@ impl ComposedLink {
             Opened::Announce(event) => {
                 self.events.push_back(event);
                 self.flight.on_opened();
+                self.idleness.on_open(self.now);
             }
             Opened::Known => {}
             Opened::Unwanted => {

@@ -1,4 +1,4 @@
-//! When an idle link may check its path less often than one that is looking for it.
+//! When a link may check its path less often than one that is looking for it.
 
 use std::time::Duration;
 
@@ -7,13 +7,15 @@ use rondevu_core::Instant;
 /// Watches a link's datagrams for a reason to keep still.
 ///
 /// The engine checks its path as often as it looked for it, four times a second, which is a lot
-/// for ten thousand links with nothing to say. It cannot be told otherwise, but it only checks
+/// for ten thousand links with little to say. It cannot be told otherwise, but it only checks
 /// when it is called. So an idle link whose last check was answered is simply called later; a
 /// check that stays unanswered is followed by others as quickly as ever.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Idleness {
     busy_at: Instant,
     check: Check,
+    /// Since when the link carries messages, or has gone its present way.
+    open_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +32,18 @@ impl Idleness {
         self.busy_at = now;
     }
 
+    /// A stream is open; the first says that the link carries messages.
+    pub(crate) fn on_open(&mut self, now: Instant) {
+        self.open_at.get_or_insert(now);
+    }
+
+    /// The link goes another way from now on.
+    pub(crate) fn on_other_path(&mut self, now: Instant) {
+        if let Some(at) = &mut self.open_at {
+            *at = now;
+        }
+    }
+
     /// A check was sent.
     pub(crate) fn on_check(&mut self, now: Instant) {
         self.check = Check::Unanswered(now);
@@ -44,18 +58,41 @@ impl Idleness {
         Some(now - at)
     }
 
-    /// When to call the engine that wants to be called at `wanted` for a check.
+    /// When to call the engine that wants to be called at `wanted` for a check, and may have to do something
+    /// else for messages that are on their way.
     pub(crate) fn postpone(&self, wanted: Instant, now: Instant) -> Instant {
-        let idle = now.saturating_since(self.busy_at) >= IDLE_AFTER;
+        self.postpone_if(self.is_idle(now), wanted)
+    }
+
+    /// The same where the engine is called for nothing but checks.
+    pub(crate) fn postpone_check(&self, wanted: Instant, now: Instant) -> Instant {
+        let is_settled = |at| now.saturating_since(at) >= SETTLED_AFTER;
+        let calm = self.is_idle(now) || self.open_at.is_some_and(is_settled);
+        self.postpone_if(calm, wanted)
+    }
+
+    fn postpone_if(&self, calm: bool, wanted: Instant) -> Instant {
         match self.check {
-            Check::Answered(at) if idle => wanted.max(at + CHECK_INTERVAL),
+            Check::Answered(at) if calm => wanted.max(at + CHECK_INTERVAL),
             Check::Answered(_) | Check::Unanswered(_) | Check::None => wanted,
         }
     }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        let after = match self.open_at {
+            Some(_) => IDLE_AFTER,
+            None => OPENING_IDLE_AFTER,
+        };
+        now.saturating_since(self.busy_at) >= after
+    }
 }
 
-/// Longer than the engine waits before it acknowledges what it received.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// Longer than the engine waits before it acknowledges what it received, which is 200 ms.
+const IDLE_AFTER: Duration = Duration::from_millis(250);
+/// As long as the engine waits before it repeats a message of a handshake.
+const OPENING_IDLE_AFTER: Duration = Duration::from_secs(1);
+/// By then the best path has been found.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
 /// About as often as browsers check; NATs forget a binding after 30 s at the earliest.
 const CHECK_INTERVAL: Duration = Duration::from_millis(2_500);
 
@@ -83,5 +120,31 @@ mod tests {
         assert_eq!(idleness.postpone(at(5_250), at(5_201)), at(5_250));
         assert_eq!(idleness.postpone(at(6_500), at(6_300)), at(7_500));
         assert_eq!(idleness.postpone(at(7_700), at(7_500)), at(7_700));
+    }
+
+    #[test]
+    fn an_open_link_is_idle_soon_and_checked_rarely_even_if_busy() {
+        let mut idleness = Idleness::default();
+        idleness.on_check(at(1_000));
+        idleness.on_answer(at(1_040));
+        idleness.on_data(at(1_100));
+        idleness.on_other_path(at(1_100));
+        assert_eq!(idleness.postpone(at(1_400), at(1_360)), at(1_400));
+        idleness.on_open(at(1_100));
+        assert_eq!(idleness.postpone(at(1_400), at(1_340)), at(1_400));
+        assert_eq!(idleness.postpone(at(1_400), at(1_360)), at(3_500));
+        idleness.on_check(at(6_000));
+        idleness.on_answer(at(6_040));
+        for now in [6_050, 6_150] {
+            idleness.on_data(at(now));
+            let busy = idleness.postpone(at(6_250), at(now));
+            let checked = idleness.postpone_check(at(6_250), at(now));
+            let settled = if now == 6_150 { 8_500 } else { 6_250 };
+            assert_eq!((busy, checked), (at(6_250), at(settled)));
+        }
+        idleness.on_open(at(6_200));
+        assert_eq!(idleness.postpone_check(at(6_250), at(6_200)), at(8_500));
+        idleness.on_other_path(at(6_200));
+        assert_eq!(idleness.postpone_check(at(6_250), at(6_200)), at(6_250));
     }
 }

@@ -347,6 +347,7 @@ impl RtcLink {
             Opened::Announce(event) => {
                 self.events.push_back(event);
                 self.flight.on_opened();
+                self.idleness.on_open(self.now);
             }
             Opened::Known => {}
             Opened::Unwanted => {
