@@ -319,11 +319,7 @@ export class DurableConnection extends EventTarget {
   #onOpened(attempt, stream) {
     if (this.#live?.link === attempt.link) return this.#onStreamOpened(stream);
     if (this.#attempt !== attempt || attempt.greeting) return;
-    if (stream.label !== frames.CONTROL_LABEL || stream.protocol !== frames.CONTROL_PROTOCOL) {
-      const message = 'the peer does not speak the session protocol: use RTCPeerConnection';
-      if (!this.#peer) return this.#end('failed', new ConnectionError(message));
-      return this.#attemptLost(message);
-    }
+    if (!isControl(stream)) return this.#onPlainPeer();
     // The old link is frozen, so that its cursors are final.
     const frozen = this.#live;
     this.#live = null;
@@ -342,6 +338,12 @@ export class DurableConnection extends EventTarget {
     };
     attempt.greeting = { control: stream, frozen, isNewSession: false, heard: Promise.resolve() };
     this.#sendHello(attempt, hello);
+  }
+
+  #onPlainPeer() {
+    const message = 'the peer does not speak the session protocol: use RTCPeerConnection';
+    if (!this.#peer) return this.#end('failed', new ConnectionError(message));
+    this.#attemptLost(message);
   }
 
   #limits() {
@@ -367,6 +369,7 @@ export class DurableConnection extends EventTarget {
   /** One answer after the other: checking a proof takes time. */
   #onGreetingMessage(attempt, stream, bytes) {
     const { greeting } = attempt;
+    if (!greeting && !isControl(stream)) return this.#onPlainPeer();
     if (!greeting || stream !== greeting.control) throw new ProtocolViolation('a message too early');
     greeting.heard = greeting.heard
       .then(() => this.#attempt === attempt && this.#onAnswer(attempt, bytes))
@@ -788,6 +791,11 @@ export class DurableConnection extends EventTarget {
     if (!later.length) return;
     this.#timer = setTimeout(() => this.#wake(), Math.max(1, Math.min(...later) - now));
   }
+}
+
+/** Whether a stream is that of a peer that speaks the session protocol. */
+function isControl({ label, protocol }) {
+  return label === frames.CONTROL_LABEL && protocol === frames.CONTROL_PROTOCOL;
 }
 
 /** Channels of the dialer have even numbers. */

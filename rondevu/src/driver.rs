@@ -188,14 +188,15 @@ impl Driver {
         let now = shared.clock.now();
         let mut core = self.lock(&shared);
         let heard = self.hear_links(&mut core, now);
-        // What was heard may have made a last word, which leaves in the next turn.
-        if !heard || !core.machine.state().is_final() {
+        let more = more || heard;
+        // A last word may be left, or have come of what was heard: it leaves in the next turn.
+        if !more || !core.machine.state().is_final() {
             self.publish(&mut core);
         }
-        if !heard {
+        if !more {
             self.drop_closed();
         }
-        let next = self.next(&core, more || heard, now);
+        let next = self.next(&core, more, now);
         let presence = Presence::of(&core, now);
         drop(core);
         // That a link is still there is no news; what waits without one may have grown.

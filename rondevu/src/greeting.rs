@@ -57,13 +57,18 @@ impl Registry {
         lock(&self.0).table.has_room()
     }
 
-    fn begin(&self, session: SessionId, shared: &Arc<Shared>) {
+    /// Enters a session, if there is still room for it.
+    fn begin(&self, session: SessionId, shared: &Arc<Shared>) -> bool {
         {
             let mut sessions = lock(&self.0);
+            if !sessions.table.has_room() {
+                return false;
+            }
             sessions.table.handle_begun(session);
             sessions.connections.insert(session, Arc::clone(shared));
         }
         self.make_room();
+        true
     }
 
     fn end(&self, session: SessionId) {
@@ -272,7 +277,14 @@ impl Host {
                     info,
                 };
                 match self.registry.find(hello.session) {
-                    Some(shared) => resume(&shared, link, arrival, hello),
+                    Some(shared) => {
+                        // Before its driver notes it: others may look for room meanwhile. If the hello is
+                        // refused, the driver takes it back.
+                        lock(&self.registry.0).table.handle_attached(hello.session);
+                        let outcome = resume(&shared, link, arrival, hello);
+                        shared.wake.notify_one();
+                        outcome
+                    }
                     None => self.begin(link, arrival, hello),
                 }
             }
@@ -294,9 +306,8 @@ impl Host {
         let machine = ConnectionMachine::acceptor(config, self.trust(), arrival, hello, seeds, now);
         match machine {
             Ok(machine) => self.open(link, machine, reserved),
-            Err(reason) => return Err(Refused::new(link, reason)),
+            Err(reason) => Err(Refused::new(link, reason)),
         }
-        Ok(())
     }
 
     fn begin_plain(
@@ -317,8 +328,7 @@ impl Host {
             return Err(Refused::new(link, RejectReason::NotAuthorised));
         };
         machine.handle_link_event(link.id, event, now);
-        self.open(link, machine, reserved);
-        Ok(())
+        self.open(link, machine, reserved)
     }
 
     /// Room for one more connection, if there is any.
@@ -328,12 +338,21 @@ impl Host {
     }
 
     /// Starts to drive a connection and hands it to the application.
-    fn open(&self, link: Link, machine: ConnectionMachine, reserved: Reserved<'_>) {
+    fn open(
+        &self,
+        link: Link,
+        machine: ConnectionMachine,
+        reserved: Reserved<'_>,
+    ) -> Result<(), Refused> {
         let inner = &self.client.inner;
         let session = machine.session();
         let shared = Shared::new(self.client.next_connection(), machine, inner.clock);
         lock(&shared.core).handovers.push(link);
-        self.registry.begin(session, &shared);
+        if !self.registry.begin(session, &shared) {
+            // Another one was faster.
+            let link = lock(&shared.core).handovers.pop();
+            return link.map_or(Ok(()), |link| Err(Refused::new(link, BUSY)));
+        }
         let connection = shared.id;
         self.events
             .send(DurableServiceEvent::Connection { connection });
@@ -348,6 +367,7 @@ impl Host {
         let span = tracing::info_span!("connection", id = connection);
         tokio::spawn(driver.run().instrument(span));
         reserved.fill(DurableConnection::new(shared, None));
+        Ok(())
     }
 }
 
@@ -360,8 +380,6 @@ fn resume(shared: &Shared, link: Link, arrival: Arrival, hello: Hello) -> Result
         Ok(()) => core.handovers.push(link),
         Err(reason) => return Err(Refused::new(link, reason)),
     }
-    drop(core);
-    shared.wake.notify_one();
     Ok(())
 }
 

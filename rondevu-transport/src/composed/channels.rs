@@ -353,9 +353,18 @@ impl Channels {
 
     /// Bytes that the peer has not acknowledged.
     pub(super) fn buffered_bytes(&mut self) -> usize {
+        self.buffered().sum()
+    }
+
+    /// Whether the peer has something to acknowledge.
+    pub(super) fn are_expecting(&mut self) -> bool {
+        self.buffered().any(|bytes| bytes > 0)
+    }
+
+    fn buffered(&mut self) -> impl Iterator<Item = usize> {
         let Self { channels, sctp, .. } = self;
         let ids = channels.values().filter_map(Entry::id);
-        ids.map(|id| sctp.buffered_bytes(id)).sum()
+        ids.map(|id| sctp.buffered_bytes(id))
     }
 }
 

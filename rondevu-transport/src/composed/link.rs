@@ -223,16 +223,22 @@ impl ComposedLink {
         while let Some(datagram) = self.ice.poll_transmit() {
             self.transmit_check(datagram);
         }
-        let wanted = self.ice.poll_timeout();
-        self.ice_at = wanted.map(|at| {
-            let wanted = self.shared.epoch.at_std(at);
-            self.idleness.postpone_check(wanted, self.now)
+        let Some(at) = self.ice.poll_timeout() else {
+            self.ice_at = None;
+            return;
+        };
+        let wanted = self.shared.epoch.at_std(at);
+        // While an answer is owed, checks show that the peer is there.
+        self.ice_at = Some(match self.channels.are_expecting() {
+            true => wanted,
+            false => self.idleness.postpone_check(wanted, self.now),
         });
     }
 
     /// Lets the agent look at its candidates, of which some have changed.
     fn search_anew(&mut self) {
         if self.negotiated().is_some() {
+            self.idleness.on_other_path(self.now);
             self.ice.handle_timeout(self.std_now());
             self.work();
         }

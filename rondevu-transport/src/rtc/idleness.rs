@@ -37,7 +37,7 @@ impl Idleness {
         self.open_at.get_or_insert(now);
     }
 
-    /// The link goes another way from now on.
+    /// The link goes another way from now on, or may find a better one.
     pub(crate) fn on_other_path(&mut self, now: Instant) {
         if let Some(at) = &mut self.open_at {
             *at = now;
@@ -47,6 +47,11 @@ impl Idleness {
     /// A check was sent.
     pub(crate) fn on_check(&mut self, now: Instant) {
         self.check = Check::Unanswered(now);
+    }
+
+    /// Whether an answer would tell anything.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        matches!(self.check, Check::Unanswered(_))
     }
 
     /// A check was answered; how long after the latest was sent, if that was the first answer.

@@ -271,8 +271,9 @@ impl RtcLink {
         let mut channels = self
             .streams
             .channels()
-            .filter_map(|id| Some(rtc.channel(id)?.buffered_amount()));
-        let waiting = channels.any(|bytes| bytes > 0);
+            .map(|id| rtc.channel(id).map(|mut channel| channel.buffered_amount()));
+        // One that is not open yet waits for the peer to confirm it.
+        let waiting = channels.any(|bytes| bytes != Some(0));
         Some(if waiting { wanted } else { postponed })
     }
 

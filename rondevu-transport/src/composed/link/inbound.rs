@@ -27,6 +27,8 @@ impl ComposedLink {
                 .on_mapped(datagram, mapped, stun.transaction(), self.now);
         }
         if stun.class() == Class::Success
+            && self.idleness.awaits_answer()
+            && self.ice.accepts(datagram)
             && let Some(round_trip) = self.idleness.on_answer(self.now)
         {
             self.flight.on_round_trip(round_trip);

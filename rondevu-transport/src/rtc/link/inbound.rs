@@ -36,6 +36,8 @@ impl RtcLink {
                 .on_mapped(datagram, mapped, stun.transaction(), self.now);
         }
         if stun.class() == Class::Success
+            && self.idleness.awaits_answer()
+            && self.rtc().is_some_and(|rtc| rtc.accepts(&input))
             && let Some(round_trip) = self.idleness.on_answer(self.now)
         {
             self.flight.on_round_trip(round_trip);
