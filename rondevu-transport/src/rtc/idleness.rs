@@ -38,6 +38,7 @@ impl Idleness {
     }
 
     /// The link goes another way from now on, or may find a better one.
+    #[cfg(any(test, feature = "engine-composed"))]
     pub(crate) fn on_other_path(&mut self, now: Instant) {
         if let Some(at) = &mut self.open_at {
             *at = now;
@@ -65,11 +66,13 @@ impl Idleness {
 
     /// When to call the engine that wants to be called at `wanted` for a check, and may have to do something
     /// else for messages that are on their way.
+    #[cfg(any(test, feature = "str0m"))]
     pub(crate) fn postpone(&self, wanted: Instant, now: Instant) -> Instant {
         self.postpone_if(self.is_idle(now), wanted)
     }
 
     /// The same where the engine is called for nothing but checks.
+    #[cfg(any(test, feature = "engine-composed"))]
     pub(crate) fn postpone_check(&self, wanted: Instant, now: Instant) -> Instant {
         let is_settled = |at| now.saturating_since(at) >= SETTLED_AFTER;
         let calm = self.is_idle(now) || self.open_at.is_some_and(is_settled);
@@ -97,6 +100,7 @@ const IDLE_AFTER: Duration = Duration::from_millis(250);
 /// As long as the engine waits before it repeats a message of a handshake.
 const OPENING_IDLE_AFTER: Duration = Duration::from_secs(1);
 /// By then the best path has been found.
+#[cfg(any(test, feature = "engine-composed"))]
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 /// About as often as browsers check; NATs forget a binding after 30 s at the earliest.
 const CHECK_INTERVAL: Duration = Duration::from_millis(2_500);
