@@ -13,8 +13,8 @@ use std::time::Duration;
 use rondevu::signaling::MemorySignaling;
 use rondevu::{
     ChannelConfig, ChannelEvent, ChannelOptions, ConnectionConfig, Delivery, Durability,
-    DurableChannelState, DurableConnectionState, Message, Outcome, Overflow, QueueLimits,
-    Reliability, ServiceOptions, SessionLimits,
+    DurableChannelState, DurableConnection, DurableConnectionState, Message, Outcome, Overflow,
+    QueueLimits, Reliability, ServiceOptions, SessionLimits,
 };
 use support::meeting::{Meeting, SERVICE, client, expose, pull};
 
@@ -122,6 +122,16 @@ async fn a_paused_connection_waits_and_resumes_with_what_was_sent_meanwhile() {
     assert_eq!(receiving.recv().await, Some(Message::from("meanwhile")));
 }
 
+/// Pauses the dialer's end and waits until the service's end knows.
+async fn leave(dialed: &DurableConnection, accepted: &DurableConnection) {
+    dialed.pause();
+    accepted
+        .watch_state()
+        .wait_for(|state| *state == DurableConnectionState::Disconnected)
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn the_session_that_waits_for_longest_makes_room_for_others() {
     let options = ServiceOptions {
@@ -134,12 +144,7 @@ async fn the_session_that_waits_for_longest_makes_room_for_others() {
     let meeting = meeting(options).await;
     let (first, first_accepted) = meeting.connect().await;
     let (second, second_accepted) = meeting.connect().await;
-    first.pause();
-    first_accepted
-        .watch_state()
-        .wait_for(|state| *state == DurableConnectionState::Disconnected)
-        .await
-        .unwrap();
+    leave(&first, &first_accepted).await;
     second.pause();
     let reason = first_accepted.closed().await.to_string();
     assert!(reason.contains("make room"), "{reason}");
@@ -161,12 +166,7 @@ async fn a_full_service_prefers_a_dialer_who_is_there() {
     };
     let meeting = meeting(options).await;
     let (first, accepted) = meeting.connect().await;
-    first.pause();
-    accepted
-        .watch_state()
-        .wait_for(|state| *state == DurableConnectionState::Disconnected)
-        .await
-        .unwrap();
+    leave(&first, &accepted).await;
     let (_second, second_accepted) = meeting.connect().await;
     let reason = accepted.closed().await.to_string();
     assert!(reason.contains("make room"), "{reason}");

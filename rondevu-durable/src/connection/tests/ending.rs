@@ -34,6 +34,14 @@ fn with_an_end_that_has_arrived() -> (Pair, ChannelId, LinkId) {
     (pair, chat, link)
 }
 
+fn assert_closed_by_the_acceptor_with_all_confirmed(pair: &Pair) {
+    let closed = ConnectionEvent::Closed {
+        reason: ConnectionClosed::Remote(ByeReason::Closed),
+        unconfirmed: Unconfirmed::default(),
+    };
+    assert!(pair.events.contains(&closed), "{:?}", pair.events);
+}
+
 #[test]
 fn who_closes_at_the_end_of_the_peer_answers_it_first() {
     let (mut pair, chat, _) = with_an_end_that_has_arrived();
@@ -45,11 +53,7 @@ fn who_closes_at_the_end_of_the_peer_answers_it_first() {
     acceptor.close(now);
     pair.settle();
     assert_eq!(pair.dialer.state(), State::Closed);
-    let closed = ConnectionEvent::Closed {
-        reason: ConnectionClosed::Remote(ByeReason::Closed),
-        unconfirmed: Unconfirmed::default(),
-    };
-    assert!(pair.events.contains(&closed), "{:?}", pair.events);
+    assert_closed_by_the_acceptor_with_all_confirmed(&pair);
 }
 
 #[test]
@@ -65,11 +69,7 @@ fn who_aborts_confirms_first_what_has_come_in() {
     }
     pair.acceptor.as_mut().unwrap().abort(ByeReason::Closed);
     pair.settle();
-    let closed = ConnectionEvent::Closed {
-        reason: ConnectionClosed::Remote(ByeReason::Closed),
-        unconfirmed: Unconfirmed::default(),
-    };
-    assert!(pair.events.contains(&closed), "{:?}", pair.events);
+    assert_closed_by_the_acceptor_with_all_confirmed(&pair);
 }
 
 #[test]
