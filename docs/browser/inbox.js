@@ -12,6 +12,9 @@ import { ProtocolViolation, concat, fragmentCost } from './frames.js';
 
 /** Covers many small messages with one acknowledgement. */
 const ACK_DELAY_MS = 25;
+/** The same once `PROMPT_BYTES` came in: who sends that much at once may wait until it is confirmed. */
+const PROMPT_DELAY_MS = 2;
+const PROMPT_BYTES = 4 * 1024;
 
 /** Puts fragments together, refuses duplicates, and decides when to acknowledge. */
 export class Inbox {
@@ -129,7 +132,7 @@ export class Inbox {
     if (seq !== this.next) {
       this.#above.set(seq, cost);
       this.#aboveCost += cost;
-      this.ackAt ??= this.#nextAckAt(now);
+      this.#ackWithin(ACK_DELAY_MS, now);
       return;
     }
     const before = this.next;
@@ -140,17 +143,18 @@ export class Inbox {
       this.#aboveCost -= more;
       this.#received += more;
     }
+    const untold = this.#received - this.#told.received;
     // A quarter of the window keeps the sender busy while the acknowledgement travels.
-    const quarter = this.#received - this.#told.received >= this.#window / 4;
-    this.ackAt = quarter ? 0 : (this.ackAt ?? this.#nextAckAt(now));
+    if (untold >= this.#window / 4) this.ackAt = 0;
+    else this.#ackWithin(untold >= PROMPT_BYTES ? PROMPT_DELAY_MS : ACK_DELAY_MS, now);
     this.#runs.checkBelow(before, this.next);
     this.#checkEnd();
   }
 
   /** At once if none was sent lately: whoever waits for a lone message waits for a round trip. */
-  #nextAckAt(now) {
-    const at = this.#ackedAt + ACK_DELAY_MS;
-    return now < at ? at : 0;
+  #ackWithin(delay, now) {
+    const at = this.#ackedAt + delay;
+    this.ackAt = now < at ? Math.min(at, this.ackAt ?? at) : 0;
   }
 
   #checkEnd() {

@@ -145,11 +145,14 @@ impl ChannelFrame {
                 part,
                 kind,
                 payload,
-            } => WireFrame::Data {
-                seq: *seq,
-                flags: flags(*part, *kind),
-                payload,
-            },
+            } => {
+                out.reserve(Self::DATA_HEADER_BYTES_MAX + payload.len());
+                WireFrame::Data {
+                    seq: *seq,
+                    flags: flags(*part, *kind),
+                    payload,
+                }
+            }
             Self::Skip { from, to, messages } => WireFrame::Skip {
                 from: *from,
                 to: *to,

@@ -39,6 +39,14 @@ impl ReceiveWindow {
     /// for a cut.
     pub(crate) const ACK_DELAY: Duration = Duration::from_millis(25);
 
+    /// The same once [`PROMPT_BYTES`](Self::PROMPT_BYTES) came in: who sends that much at once may wait until
+    /// all of it is confirmed.
+    pub(crate) const PROMPT_DELAY: Duration = Duration::from_millis(2);
+
+    /// More than what small messages bring in an [`ACK_DELAY`](Self::ACK_DELAY), about what three datagrams
+    /// carry.
+    pub(crate) const PROMPT_BYTES: u64 = 4 * 1024;
+
     pub(crate) fn new(size: u64) -> Self {
         Self {
             size,
@@ -65,9 +73,12 @@ impl ReceiveWindow {
     /// The cursor moved over fragments that cost so much.
     pub(crate) fn on_advance(&mut self, cost: u64, now: Instant) {
         self.received += cost;
+        let untold = self.received - self.told.received;
         // A quarter of the window keeps the sender busy while the acknowledgement travels.
-        if self.received - self.told.received >= self.size / 4 {
+        if untold >= self.size / 4 {
             self.ack = AckTimer::Now;
+        } else if untold >= Self::PROMPT_BYTES {
+            self.ack_within(Self::PROMPT_DELAY, now);
         } else {
             self.on_arrival(now);
         }
@@ -76,12 +87,20 @@ impl ReceiveWindow {
     /// Something arrived that is worth an acknowledgement: at once if none was sent lately, so that
     /// whoever waits for a lone message waits for no more than a round trip.
     pub(crate) fn on_arrival(&mut self, now: Instant) {
-        if self.ack == AckTimer::Idle {
-            let at = self.acked_at.map(|at| at + Self::ACK_DELAY);
-            self.ack = at
-                .filter(|at| now < *at)
-                .map_or(AckTimer::Now, AckTimer::At);
-        }
+        self.ack_within(Self::ACK_DELAY, now);
+    }
+
+    /// Acknowledges so long after the last acknowledgement, or earlier if that was decided before.
+    fn ack_within(&mut self, delay: Duration, now: Instant) {
+        let Some(at) = self.acked_at.map(|at| at + delay).filter(|at| now < *at) else {
+            self.ack = AckTimer::Now;
+            return;
+        };
+        self.ack = match self.ack {
+            AckTimer::Idle => AckTimer::At(at),
+            AckTimer::At(earlier) => AckTimer::At(at.min(earlier)),
+            AckTimer::Now => AckTimer::Now,
+        };
     }
 
     /// The application took something; `waiting` is the cost of what it has not taken.

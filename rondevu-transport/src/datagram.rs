@@ -56,6 +56,6 @@ impl fmt::Debug for Received<'_> {
     }
 }
 
-/// The largest payload of a datagram that a transport makes, in bytes. Larger than what engines
-/// aim for (1,150 bytes), smaller than what fits an Ethernet frame with IPv6 and a TURN header.
-pub const DATAGRAM_BYTES_MAX: usize = 1400;
+/// The largest payload of a datagram that a transport makes unless it is told to make larger ones, in
+/// bytes: what fits an Ethernet frame with IPv6.
+pub const DATAGRAM_BYTES_MAX: usize = 1452;

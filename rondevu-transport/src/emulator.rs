@@ -54,6 +54,7 @@ impl Default for Conditions {
 pub struct Emulator {
     random: fastrand::Rng,
     conditions: Conditions,
+    datagram_bytes_max: usize,
     cut: BTreeSet<(SocketAddr, SocketAddr)>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     sent: u64,
@@ -71,6 +72,8 @@ pub struct Counts {
     pub lost: u64,
     /// Swallowed by a cut.
     pub cut: u64,
+    /// Lost for their size.
+    pub too_large: u64,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,7 @@ impl Emulator {
         Self {
             random: fastrand::Rng::with_seed(seed),
             conditions,
+            datagram_bytes_max: usize::MAX,
             cut: BTreeSet::new(),
             in_flight: BinaryHeap::new(),
             sent: 0,
@@ -97,6 +101,11 @@ impl Emulator {
     /// Changes what happens to datagrams that are sent from now on.
     pub fn set_conditions(&mut self, conditions: Conditions) {
         self.conditions = conditions;
+    }
+
+    /// From now on datagrams with a payload of more than `bytes` are lost without a word.
+    pub fn carry_at_most(&mut self, bytes: usize) {
+        self.datagram_bytes_max = bytes;
     }
 
     /// From now on nothing sent from `source` reaches `destination`.
@@ -125,6 +134,10 @@ impl Emulator {
         self.counts.sent += 1;
         if self.cut.contains(&(datagram.source, datagram.destination)) {
             self.counts.cut += 1;
+            return;
+        }
+        if datagram.payload.len() > self.datagram_bytes_max {
+            self.counts.too_large += 1;
             return;
         }
         if self.happens(self.conditions.loss) {

@@ -57,6 +57,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod buffer;
 mod candidate;
 #[cfg(feature = "engine-composed")]
 pub mod composed;
@@ -76,6 +77,7 @@ pub mod rtc;
 mod stun;
 mod transport;
 
+pub use buffer::Buffer;
 pub use candidate::{CandidateKind, LinkPath, LinkStage, LocalCandidate, NamedCandidate};
 pub use datagram::{DATAGRAM_BYTES_MAX, Datagram, Received};
 pub use error::TransportError;

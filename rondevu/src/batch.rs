@@ -1,9 +1,8 @@
 //! Datagrams that leave in one system call.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 
-use rondevu_transport::Datagram;
+use rondevu_transport::{Buffer, Datagram};
 
 /// Datagrams of one size from one address to one other, end to end; only the last may be shorter.
 ///
@@ -13,7 +12,7 @@ use rondevu_transport::Datagram;
 pub(crate) struct Batch {
     source: SocketAddr,
     destination: SocketAddr,
-    contents: Vec<u8>,
+    contents: Buffer,
     /// The size of all but the last.
     stride: usize,
     datagrams: usize,
@@ -22,8 +21,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// A batch of one.
     pub(crate) fn of(datagram: &Datagram) -> Self {
-        let mut contents = SPARE.take();
-        contents.clear();
+        let mut contents = Buffer::with_capacity(BYTES_MAX);
         contents.extend_from_slice(&datagram.payload);
         Self {
             source: datagram.source,
@@ -69,17 +67,6 @@ impl Batch {
         let bytes_max = self.stride.saturating_mul(datagrams_max);
         self.contents.chunks(bytes_max.max(1))
     }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        SPARE.set(std::mem::take(&mut self.contents));
-    }
-}
-
-thread_local! {
-    /// One buffer for each thread, not for each connection: most of these are idle.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What Linux takes at once.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
-use rondevu_transport::Received;
+use rondevu_transport::{Buffer, Received};
 use tokio::task::coop;
 
 use crate::shared::lock;
@@ -41,12 +41,12 @@ impl<'a> Burst<&'a [u8]> {
         (part(first), part(rest))
     }
 
-    fn to_owned(self) -> Burst<Box<[u8]>> {
+    fn to_buffer(self) -> Burst<Buffer> {
         Burst {
             source: self.source,
             destination: self.destination,
             stride: self.stride,
-            payload: self.payload.into(),
+            payload: Buffer::copy_of(self.payload),
         }
     }
 }
@@ -61,7 +61,7 @@ pub(crate) struct Outlet(Arc<Mutex<Waiting>>);
 
 #[derive(Debug)]
 struct Waiting {
-    bursts: VecDeque<Burst<Box<[u8]>>>,
+    bursts: VecDeque<Burst<Buffer>>,
     bytes: usize,
     bytes_max: usize,
     /// Whether the link is to look at what else has changed.
@@ -106,7 +106,7 @@ impl Inlet {
                 return tracing::trace!(source = %burst.source, "no room for datagrams");
             }
             waiting.bytes = bytes;
-            waiting.bursts.push_back(burst.to_owned());
+            waiting.bursts.push_back(burst.to_buffer());
             waiting.waker.take()
         };
         if let Some(waker) = waker {
@@ -147,7 +147,7 @@ impl Outlet {
     }
 
     /// Takes the oldest out of the queue.
-    pub(crate) fn pop(&self) -> Option<Burst<Box<[u8]>>> {
+    pub(crate) fn pop(&self) -> Option<Burst<Buffer>> {
         let mut waiting = lock(&self.0);
         let burst = waiting.bursts.pop_front()?;
         waiting.bytes -= cost(&burst.payload);
@@ -161,7 +161,7 @@ impl Outlet {
 
 /// What a burst takes in memory, about.
 fn cost(payload: &[u8]) -> usize {
-    payload.len() + size_of::<Burst<Box<[u8]>>>()
+    payload.len() + size_of::<Burst<Buffer>>()
 }
 
 /// Twice what an SCTP window of half a megabyte needs.
@@ -248,6 +248,6 @@ mod tests {
         });
         tokio::task::yield_now().await;
         inlet.push(burst(b"hello", 5));
-        assert_eq!(waiting.await.unwrap().as_deref(), Some(&b"hello"[..]));
+        assert_eq!(waiting.await.unwrap(), Some(Buffer::copy_of(b"hello")));
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rondevu_core::{Instant, LinkEvent, LinkId, MessageKind, StreamId};
-use rondevu_transport::{Datagram, LinkStage, LocalCandidate, Router, Transport, Written};
+use rondevu_transport::{
+    Datagram, LinkStage, LocalCandidate, Received, Router, Transport, Written,
+};
 use tokio::sync::watch;
 
 use crate::batch::Batch;
@@ -106,27 +108,24 @@ impl Link {
     /// Sends the datagrams that the transport has made, as many as possible at once.
     pub(crate) async fn flush(&mut self) {
         let mut batch: Option<Batch> = None;
-        while let Some(datagram) = self.next_transmit() {
-            if let Some(batch) = &mut batch
-                && batch.push(&datagram)
+        let mut previous: Option<Datagram> = None;
+        while let Some(datagram) = self.transport.poll_transmit() {
+            if let Some(route) = &self.route
+                && !previous.is_some_and(|it| {
+                    Router::<LinkId>::goes_with(it.as_received(), datagram.as_received())
+                })
             {
-                continue;
+                lock(&route.routes.0).router.sent(route.id, &datagram);
             }
-            if let Some(full) = batch.replace(Batch::of(&datagram)) {
+            let joined = batch.as_mut().is_some_and(|batch| batch.push(&datagram));
+            if !joined && let Some(full) = batch.replace(Batch::of(&datagram)) {
                 self.paths.send(&full).await;
             }
+            previous = Some(datagram);
         }
         if let Some(last) = batch {
             self.paths.send(&last).await;
         }
-    }
-
-    fn next_transmit(&mut self) -> Option<Datagram> {
-        let datagram = self.transport.poll_transmit()?;
-        if let Some(route) = &self.route {
-            lock(&route.routes.0).router.sent(route.id, &datagram);
-        }
-        Some(datagram)
     }
 
     /// Feeds what has come in meanwhile, about a batch; how many datagrams.
@@ -340,14 +339,19 @@ impl Routes {
         let table = lock(&self.0);
         let mut rest = burst;
         while !rest.payload.is_empty() {
-            let mut routes = rest
-                .datagrams()
-                .map(|datagram| table.router.route(datagram));
-            let Some(first) = routes.next() else { return };
+            let mut datagrams = rest.datagrams();
+            let Some(first) = datagrams.next() else {
+                return;
+            };
+            let routes = table.router.route(first);
             // Nearly always all of them are for one link.
-            let alike = 1 + routes.take_while(|routes| *routes == first).count();
+            let is_alike = |datagram: &Received<'_>| {
+                Router::<LinkId>::goes_with(first, *datagram)
+                    || table.router.route(*datagram) == routes
+            };
+            let alike = 1 + datagrams.take_while(is_alike).count();
             let (run, others) = rest.split_at(alike);
-            for inlet in first.filter_map(|id| table.inlets.get(&id)) {
+            for inlet in routes.filter_map(|id| table.inlets.get(&id)) {
                 inlet.push(run);
             }
             rest = others;

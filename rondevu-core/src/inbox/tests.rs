@@ -107,6 +107,23 @@ fn an_acknowledgement_comes_after_the_delay_or_a_quarter_of_the_window() {
 }
 
 #[test]
+fn much_is_acknowledged_promptly_and_not_with_every_fragment() {
+    let half = ReceiveWindow::PROMPT_BYTES as usize / 2;
+    let mut inbox = Inbox::new(Order::Ordered, 1024 * 1024, 1024 * 1024);
+    let payload = "x".repeat(half);
+    data(&mut inbox, 0, Part::Whole, &payload).unwrap();
+    inbox.poll_ack(NOW).unwrap();
+    data(&mut inbox, 1, Part::Whole, &payload).unwrap();
+    let late = NOW + ReceiveWindow::ACK_DELAY;
+    assert_eq!(inbox.poll_timeout().map(|due| due.at), Some(late));
+    for seq in 2..10 {
+        data(&mut inbox, seq, Part::Whole, &payload).unwrap();
+        let soon = NOW + ReceiveWindow::PROMPT_DELAY;
+        assert_eq!(inbox.poll_timeout().map(|due| due.at), Some(soon));
+    }
+}
+
+#[test]
 fn an_acknowledgement_that_is_due_leaves_no_deadline_behind() {
     let mut inbox = acked_once();
     data(&mut inbox, 1, Part::Whole, "a").unwrap();

@@ -427,8 +427,8 @@ impl ConnectionMachine {
         let room = match &live.kind {
             LinkKind::Session(_) => {
                 let fragment = self.config.fragment_bytes_max() as usize;
-                let batch = fragment + ChannelFrame::DATA_HEADER_BYTES_MAX + FEW_FRAMES_BYTES;
-                batch.min(live.message_bytes_max)
+                let least = fragment + ChannelFrame::DATA_HEADER_BYTES_MAX + FEW_FRAMES_BYTES;
+                least.max(BATCH_BYTES).min(live.message_bytes_max)
             }
             LinkKind::Plain { .. } => live.message_bytes_max,
         };
@@ -466,5 +466,8 @@ impl ConnectionMachine {
     }
 }
 
+/// What leaves in one system call (65,535 bytes with all headers), so that a link has little to do for each
+/// message of a stream of them.
+const BATCH_BYTES: usize = 60 * 1024;
 /// Room for an acknowledgement and an end beside a full fragment.
 const FEW_FRAMES_BYTES: usize = 32;

@@ -95,11 +95,11 @@ impl Channels {
         }
     }
 
-    /// The encryption is there: begins to associate.
-    pub(super) fn start(&mut self, side: Side, now: Instant) {
+    /// The encryption is there: begins to associate, with datagrams of at most `datagram_bytes`.
+    pub(super) fn start(&mut self, side: Side, datagram_bytes: usize, now: Instant) {
         self.now = Some(now);
         self.side = Some(side);
-        self.sctp.start(side, now);
+        self.sctp.start(side, datagram_bytes, now);
     }
 
     /// Asks for a channel; it opens as soon as possible.

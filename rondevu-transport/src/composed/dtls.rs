@@ -41,6 +41,8 @@ pub(super) enum Said<'a> {
     Closed,
     /// The association is of no use any more.
     Failed(String),
+    /// What comes next needs a buffer of so many bytes.
+    Larger(usize),
     /// Nothing that matters; there is more.
     Again,
     /// Nothing before then.
@@ -102,9 +104,7 @@ impl Dtls {
             }
             Output::ApplicationData(data) => Said::Data(data),
             Output::CloseNotify => Said::Closed,
-            Output::BufferTooSmall { needed } => {
-                Said::Failed(format!("a record of {needed} bytes"))
-            }
+            Output::BufferTooSmall { needed } => Said::Larger(needed),
             // Of media, which there is none.
             _ => Said::Again,
         }

@@ -10,6 +10,7 @@ use rondevu_core::{DescriptionKind, Instant, SessionDescription, StreamOptions};
 
 use super::ice::{Ice, Role};
 use super::link::ComposedLink;
+use super::path_mtu::BASE_BYTES;
 use super::sctp::SctpConfig;
 use crate::rtc::RtcConfig;
 use crate::rtc::credentials::Credentials;
@@ -61,13 +62,13 @@ impl ComposedFactory {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(&calculate_fingerprint(&certificate.certificate)[..32]);
         let dtls = dimpl::Config::builder()
-            .mtu(DATAGRAM_BYTES)
+            .mtu(BASE_BYTES)
             // ICE has shown that the peer is where it says.
             .use_server_cookie(false)
             .handshake_timeout(HANDSHAKE_TIME)
             .build()
             .map_err(|error| engine(&error))?;
-        let sctp = SctpConfig::new(DATAGRAM_BYTES, config.receive_message_bytes_max);
+        let sctp = SctpConfig::new(config.receive_message_bytes_max);
         Ok(Self {
             credentials: Credentials::from_private_key(&certificate.private_key),
             shared: Arc::new(Shared {
@@ -160,9 +161,6 @@ impl fmt::Debug for ComposedFactory {
 
 /// The tag of the only media section.
 pub(super) const MID: &str = "0";
-/// What fits the smallest MTU of IPv6, 1,280 bytes, with its header, that of UDP and that of a
-/// TURN channel.
-const DATAGRAM_BYTES: usize = 1280 - 40 - 8 - 4;
 /// A link without a word from the peer for so long is given up by those who wait for it anyway.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(40);
 /// What a link buffers if nobody says otherwise.

@@ -5,7 +5,13 @@ use std::net::SocketAddr;
 use is::stun::{StunMessage, StunPacket};
 use is::{IceAgent, IceAgentEvent, IceCreds, Protocol};
 use tracing::debug;
+use turn_client_proto::types::stun::attribute::{AttributeType, RawAttribute, Username};
+use turn_client_proto::types::stun::message::{
+    BINDING, IntegrityAlgorithm, Message, MessageClass, MessageType, MessageWrite as _,
+    MessageWriteExt as _, MessageWriteVec, ShortTermCredentials, StunWriteError,
+};
 
+use super::path_mtu::Probe;
 use crate::rtc::RtcConfig;
 use crate::rtc::candidate::local_candidate;
 use crate::rtc::remote_sdp::RemoteSdp;
@@ -142,6 +148,28 @@ impl Ice {
         self.agent.handle_timeout(now);
     }
 
+    /// A binding request on `route` that is no check: it chooses nothing, and the agent does not hear of
+    /// its answer. `None` before the peer's credentials are known.
+    pub(super) fn request(&self, probe: Probe, route: Route) -> Option<Datagram> {
+        let remote = self.agent.remote_credentials()?;
+        let username = format!("{}:{}", remote.ufrag, self.ufrag());
+        let role = match self.agent.controlling() {
+            true => ICE_CONTROLLING,
+            false => ICE_CONTROLLED,
+        };
+        match request(probe, &username, &remote.pass, role) {
+            Ok(payload) => Some(Datagram {
+                source: route.local,
+                destination: route.remote,
+                payload,
+            }),
+            Err(error) => {
+                debug!(%error, "no probe can be made");
+                None
+            }
+        }
+    }
+
     pub(super) fn handle_timeout(&mut self, now: std::time::Instant) {
         self.agent.handle_timeout(now);
     }
@@ -183,6 +211,32 @@ impl Ice {
     }
 }
 
+fn request(
+    probe: Probe,
+    username: &str,
+    password: &str,
+    role: AttributeType,
+) -> Result<Vec<u8>, StunWriteError> {
+    let kind = MessageType::from_class_method(MessageClass::Request, BINDING);
+    let mut transaction = [0; 16];
+    transaction[4..].copy_from_slice(&probe.transaction);
+    let transaction = u128::from_be_bytes(transaction).into();
+    let mut message = Message::builder(kind, transaction, MessageWriteVec::new());
+    message.add_attribute(&Username::new(username)?)?;
+    message.add_attribute(&RawAttribute::new(PRIORITY, &PRIORITY_PEER_REFLEXIVE))?;
+    // The lowest tie-breaker: if the roles are in conflict, this is not the place to solve that.
+    message.add_attribute(&RawAttribute::new(role, &[0; 8]))?;
+    if let Some(bytes) = probe.bytes {
+        let others = message.len() + ATTRIBUTE_HEADER_BYTES + INTEGRITY_BYTES + FINGERPRINT_BYTES;
+        let padding = vec![0; bytes.saturating_sub(others)];
+        message.add_attribute(&RawAttribute::new(PADDING, &padding))?;
+    }
+    let credentials = ShortTermCredentials::new(password.into());
+    message.add_message_integrity(&credentials.into(), IntegrityAlgorithm::Sha1)?;
+    message.add_fingerprint()?;
+    Ok(message.finish())
+}
+
 /// Which description this side wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -192,3 +246,43 @@ pub(super) enum Role {
 
 /// More addresses than that are of no use to a peer: each is tried with each of its own.
 const LOCAL_ADDRESSES_MAX: usize = 16;
+/// RFC 8445, section 16.1.
+const PRIORITY: AttributeType = AttributeType::new(0x0024);
+const ICE_CONTROLLED: AttributeType = AttributeType::new(0x8029);
+const ICE_CONTROLLING: AttributeType = AttributeType::new(0x802a);
+/// Of no registered meaning, and in the range that whoever does not know it has to ignore (RFC 8489,
+/// section 14). PADDING of RFC 5780 is in the range that has to be understood.
+const PADDING: AttributeType = AttributeType::new(0xfffe);
+/// As of a peer-reflexive candidate (RFC 8445, section 5.1.2.1).
+const PRIORITY_PEER_REFLEXIVE: [u8; 4] = [110, 0xff, 0xff, 0xff];
+const ATTRIBUTE_HEADER_BYTES: usize = 4;
+const INTEGRITY_BYTES: usize = ATTRIBUTE_HEADER_BYTES + 20;
+const FINGERPRINT_BYTES: usize = ATTRIBUTE_HEADER_BYTES + 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::composed::path_mtu::draw_transaction;
+    use crate::stun::Stun;
+
+    #[test]
+    fn a_probe_has_the_size_that_is_asked_for_and_is_accepted_by_an_agent() {
+        for bytes in [None, Some(1228), Some(1452), Some(9000)] {
+            let probe = Probe {
+                transaction: draw_transaction(),
+                bytes,
+            };
+            let payload = request(probe, "abcd:efghij", "secret", ICE_CONTROLLED).unwrap();
+            assert_eq!(payload.len(), bytes.unwrap_or(payload.len()));
+            let stun = Stun::parse(&payload).unwrap();
+            assert_eq!(stun.transaction(), probe.transaction);
+            let agent = IceAgent::new(IceCreds {
+                ufrag: "abcd".into(),
+                pass: "secret".into(),
+            });
+            let message = StunMessage::parse(&payload).unwrap();
+            assert!(agent.accepts_message(&message));
+            assert!(!message.use_candidate());
+        }
+    }
+}

@@ -13,6 +13,7 @@ use super::channels::{Channel, ChannelNews, Channels};
 use super::dtls::{Dtls, Said, Side};
 use super::factory::{MID, Shared};
 use super::ice::{Ice, News, Role, Route};
+use super::path_mtu::PathMtu;
 use crate::rtc::flight::Flight;
 use crate::rtc::idleness::Idleness;
 use crate::rtc::locals::Locals;
@@ -22,7 +23,7 @@ use crate::rtc::sources::Sources;
 use crate::rtc::streams::{Opened, Streams};
 use crate::rtc::succession::Succession;
 use crate::stun::{Class, Stun};
-use crate::{Datagram, Fingerprints, LinkPath, LinkStage, LocalCandidate};
+use crate::{Buffer, Datagram, Fingerprints, LinkPath, LinkStage, LocalCandidate};
 use crate::{Received, Transport, TransportError, Written};
 
 /// One link, in either role.
@@ -35,6 +36,7 @@ pub(super) struct ComposedLink {
     phase: Phase,
     ice: Ice,
     route: Option<Route>,
+    path_mtu: PathMtu,
     streams: Streams<Channel>,
     channels: Channels,
     sources: Sources,
@@ -88,6 +90,7 @@ impl ComposedLink {
         Self {
             streams: Streams::new(shared.config.streams_max),
             channels: Channels::new(&shared.sctp),
+            path_mtu: PathMtu::new(shared.config.datagram_bytes_max),
             shared,
             now: Instant::ORIGIN,
             phase: Phase::Offering { early_checks: 0 },
@@ -189,6 +192,7 @@ impl ComposedLink {
             }
         }
         self.channels.handle_timeout(std_now);
+        self.path_mtu.handle_timeout(now);
         self.work();
         self.repeat_flight();
     }
@@ -196,6 +200,7 @@ impl ComposedLink {
     /// Takes over all that the parts have to say.
     fn work(&mut self) {
         self.hear_ice();
+        self.probe_path();
         self.hear_dtls();
         // What is heard may have to be answered.
         self.hear_channels();
@@ -212,6 +217,7 @@ impl ComposedLink {
                 News::Chosen(route) => {
                     debug!(?route, "path chosen");
                     let first = self.route.replace(route).is_none();
+                    self.path_mtu.on_route(self.now);
                     match first {
                         true => self.on_path(),
                         false => self.idleness.on_other_path(self.now),
@@ -267,6 +273,19 @@ impl ComposedLink {
         self.transmits.push_back(datagram);
     }
 
+    /// Asks whether the path carries large datagrams.
+    fn probe_path(&mut self) {
+        let Some(route) = self.route else { return };
+        if self.path_mtu.is_lost() {
+            let why = "the path does not carry datagrams as large as before";
+            return self.end(LinkClosed::Failed(why.into()));
+        }
+        let probes = self.path_mtu.poll_probes(self.now);
+        let requests = probes.into_iter().flatten();
+        self.transmits
+            .extend(requests.filter_map(|probe| self.ice.request(probe, route)));
+    }
+
     fn feed_dtls(&mut self, payload: &[u8]) {
         self.idleness.on_data(self.now);
         self.flight.on_received(payload);
@@ -282,7 +301,7 @@ impl ComposedLink {
 
     fn hear_dtls(&mut self) {
         let Some(route) = self.route else { return };
-        let mut buffer = [0; RECORD_BYTES_MAX];
+        let mut buffer = Buffer::filled(RECORD_BYTES);
         let (epoch, now) = (self.shared.epoch, self.std_now());
         loop {
             let Phase::Negotiated(negotiated) = &mut self.phase else {
@@ -296,6 +315,7 @@ impl ComposedLink {
                         payload: payload.into(),
                     };
                     self.idleness.on_data(self.now);
+                    self.path_mtu.on_sent(payload.len(), self.now);
                     self.flight.on_sent(&datagram, self.now);
                     self.succession.on_sent(datagram.destination);
                     self.locals.on_sent(&datagram);
@@ -307,11 +327,12 @@ impl ComposedLink {
                     negotiated.is_secured = true;
                     let info = self.info();
                     self.events.push_back(LinkEvent::Connected(info));
-                    self.channels.start(side, now);
+                    self.channels.start(side, self.path_mtu.settle(), now);
                     self.output = Output::Waiting;
                 }
                 Said::Closed => return self.end(LinkClosed::Remote),
                 Said::Failed(why) => return self.end(LinkClosed::Failed(why)),
+                Said::Larger(bytes) => buffer = Buffer::filled(bytes),
                 Said::Again => {}
                 Said::Nothing(at) => {
                     let at = epoch.at_std(at);
@@ -454,8 +475,8 @@ const TURNS_MAX: usize = 8;
 const EARLY_CHECKS_MAX: usize = 100;
 /// A time that far away means never.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
-/// Larger than any datagram that an Ethernet carries.
-const RECORD_BYTES_MAX: usize = 2048;
+/// Larger than any record in the datagram of an Ethernet.
+const RECORD_BYTES: usize = 2048;
 
 impl fmt::Debug for ComposedLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

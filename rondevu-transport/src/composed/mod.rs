@@ -3,6 +3,7 @@
 //! ```text
 //! ComposedFactory ── makes ──► link (Transport)
 //!   certificate, limits          ├─ ice       the path: `is`, the agent of str0m
+//!                                ├─ path_mtu  how large a datagram it carries
 //!                                ├─ dtls      encryption: `dimpl`, the DTLS of str0m
 //!                                ├─ channels  data channels: ids, opening (dcep), closing
 //!                                │   └─ sctp  streams: `rtc-sctp`, the SCTP of webrtc-rs
@@ -19,6 +20,7 @@ mod dtls;
 mod factory;
 mod ice;
 mod link;
+mod path_mtu;
 mod sctp;
 
 pub use factory::ComposedFactory;

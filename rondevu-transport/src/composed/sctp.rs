@@ -14,22 +14,18 @@ use rtc_sctp::{
 use rtc_shared::TransportProtocol;
 
 use super::dtls::Side;
+use crate::Buffer;
 
 /// What all associations of a factory have in common.
 #[derive(Clone, Debug)]
 pub(super) struct SctpConfig {
-    endpoint: Arc<EndpointConfig>,
     transport: Arc<TransportConfig>,
     receive_message_bytes_max: usize,
 }
 
 impl SctpConfig {
-    /// For datagrams of at most `datagram_bytes` and messages of the peer of at most
-    /// `receive_message_bytes_max`.
-    pub(super) fn new(datagram_bytes: usize, receive_message_bytes_max: u32) -> Self {
-        let packet_bytes = datagram_bytes.saturating_sub(RECORD_OVERHEAD_BYTES);
-        let mut endpoint = EndpointConfig::new();
-        endpoint.max_payload_size(max_payload_size_for_mtu(packet_bytes as u32));
+    /// For messages of the peer of at most `receive_message_bytes_max`.
+    pub(super) fn new(receive_message_bytes_max: u32) -> Self {
         let transport = TransportConfig::default()
             // What the peer takes is looked at elsewhere.
             .with_max_message_size(u32::MAX)
@@ -43,7 +39,6 @@ impl SctpConfig {
                 ..TimerConfig::default()
             });
         Self {
-            endpoint: Arc::new(endpoint),
             transport: Arc::new(transport),
             receive_message_bytes_max: receive_message_bytes_max as usize,
         }
@@ -103,15 +98,18 @@ impl Sctp {
     }
 
     /// Begins to associate. Both sides might call; it is enough that the DTLS client does, and a
-    /// peer that calls too is answered by the same association.
-    pub(super) fn start(&mut self, side: Side, now: Instant) {
+    /// peer that calls too is answered by the same association. Datagrams have at most `datagram_bytes`.
+    pub(super) fn start(&mut self, side: Side, datagram_bytes: usize, now: Instant) {
         let server = match side {
             Side::Client => None,
             Side::Server => Some(Arc::new(ServerConfig::new(
                 (*self.config.transport).clone(),
             ))),
         };
-        let config = Arc::clone(&self.config.endpoint);
+        let packet_bytes = datagram_bytes.saturating_sub(RECORD_OVERHEAD_BYTES);
+        let mut config = EndpointConfig::new();
+        config.max_payload_size(max_payload_size_for_mtu(packet_bytes as u32));
+        let config = Arc::new(config);
         let mut endpoint = Endpoint::new(NOWHERE, TransportProtocol::UDP, config, server);
         self.state = match side {
             Side::Server => State::Listening(Box::new(endpoint)),
@@ -138,7 +136,7 @@ impl Sctp {
             self.failure = Some("the peer sends a message without end".into());
             return;
         }
-        let packet = Bytes::copy_from_slice(packet);
+        let packet = Bytes::from_owner(Buffer::copy_of(packet));
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {}
             State::Listening(mut endpoint) => {

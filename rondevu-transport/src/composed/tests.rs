@@ -215,3 +215,72 @@ fn over_50_ms(seed: u64, loss: f64) -> Pair {
     };
     Pair::new(&fixture(), seed, conditions).unwrap()
 }
+
+/// Whether a large message of the service arrives before the link ends, which takes minutes on a bad path.
+fn carries_a_message(pair: &mut Pair, at_dialer: StreamId) -> bool {
+    let first = pair.first_stream;
+    let written = pair
+        .service
+        .transport
+        .write(first, MessageKind::Binary, &[7; 100_000], pair.now);
+    assert_eq!(written, Ok(Written::Accepted));
+    let arrives = |pair: &Pair| !pair.dialer.messages(at_dialer).is_empty();
+    let ends = |pair: &Pair| pair.service.closed().is_some();
+    let done = pair.run_until(Duration::from_secs(600), |pair| arrives(pair) || ends(pair));
+    assert!(done, "neither was there a message nor an end");
+    arrives(pair)
+}
+
+#[test]
+fn large_datagrams_are_sent_where_they_arrive_and_nowhere_else() {
+    for (carried, expected) in [(1500, 1452), (1452, 1452), (1451, 1228), (1228, 1228)] {
+        let conditions = Conditions::delay(Duration::from_millis(20));
+        let mut pair = Pair::new(&fixture(), 1, conditions).unwrap();
+        pair.network.carry_at_most(carried);
+        let at_dialer = pair.connect();
+        let before = pair.network.counts();
+        assert!(carries_a_message(&mut pair, at_dialer), "{carried}");
+        let after = pair.network.counts();
+        assert_eq!(after.too_large, before.too_large, "{carried}");
+        // The first of them still fit, so many are the acknowledgements at most.
+        let datagrams = (after.sent - before.sent) as usize;
+        let needed = 100_000 / expected;
+        assert!(
+            (needed..=needed * 2).contains(&datagrams),
+            "{carried}: {datagrams}"
+        );
+        assert!(pair.network.counts().too_large <= 2 * 8, "{carried}");
+    }
+}
+
+#[test]
+fn a_path_that_carries_less_than_before_ends_the_link() {
+    let conditions = Conditions::delay(Duration::from_millis(20));
+    let mut pair = Pair::new(&fixture(), 1, conditions).unwrap();
+    let at_dialer = pair.connect();
+    pair.network.carry_at_most(1300);
+    let since = pair.now;
+    assert!(!carries_a_message(&mut pair, at_dialer));
+    let took = pair.now - since;
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    let why = "the path does not carry datagrams as large as before";
+    assert_eq!(pair.service.closed(), Some(&LinkClosed::Failed(why.into())));
+}
+
+#[test]
+fn a_bad_path_is_not_taken_for_one_that_carries_less() {
+    let conditions = Conditions {
+        loss: 0.2,
+        ..Conditions::delay(Duration::from_millis(300))
+    };
+    for seed in 0..8 {
+        let mut pair = Pair::new(&fixture(), seed, conditions).unwrap();
+        let at_dialer = pair.connect();
+        for _ in 0..4 {
+            assert!(carries_a_message(&mut pair, at_dialer), "seed {seed}");
+            pair.dialer.events.clear();
+            pair.run_for(Duration::from_secs(10));
+        }
+        assert_eq!(pair.service.closed(), None, "seed {seed}");
+    }
+}

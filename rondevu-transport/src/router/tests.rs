@@ -87,6 +87,37 @@ fn a_successor_on_the_same_path_gets_the_handshake_and_both_get_the_rest() {
 }
 
 #[test]
+fn what_goes_with_another_goes_where_it_goes() {
+    let mut router = Fixture::with(2);
+    router.sent(0, PEER, record(APPLICATION, 1));
+    router.sent(1, PEER, stun::success([1; 12]));
+    router.sent(1, STRANGER, record(APPLICATION, 1));
+    let payloads = [
+        record(APPLICATION, 1),
+        record(HANDSHAKE, 0),
+        record(HANDSHAKE, 1),
+        stun::request("frag1:other", [1; 12]),
+        vec![0xff; 20],
+    ];
+    let of = |source: ([u8; 4], u16)| {
+        payloads.iter().map(move |payload| Received {
+            source: source.into(),
+            destination: SOCKET.into(),
+            payload,
+        })
+    };
+    let all: Vec<_> = of(PEER).chain(of(STRANGER)).collect();
+    let goes_with = Router::<u32>::goes_with;
+    assert!(goes_with(all[0], all[0]));
+    for (first, second) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+        if goes_with(first, second) {
+            assert_eq!(router.0.route(first), router.0.route(second));
+        }
+    }
+    assert!(!goes_with(all[0], of(STRANGER).next().unwrap()));
+}
+
+#[test]
 fn two_ends_of_one_link_in_one_process_are_told_apart() {
     let mut router = Router::new();
     router.register("service", "svc");

@@ -198,6 +198,9 @@ impl Transport for ComposedLink {
             dtls_at,
             channels_at.map(|at| self.shared.epoch.at_std(at)),
             self.flight.poll_timeout(),
+            self.path_mtu
+                .poll_timeout()
+                .filter(|_| self.route.is_some()),
         ];
         let next = times.into_iter().flatten().min();
         next.map(|at| at.max(self.resting_until))

@@ -7,6 +7,11 @@ impl ComposedLink {
         let Some(stun) = Stun::parse(datagram.payload) else {
             return trace!(?datagram, "malformed STUN ignored");
         };
+        if matches!(stun.class(), Class::Success | Class::Failure)
+            && self.path_mtu.on_answer(stun.transaction())
+        {
+            return;
+        }
         let proven = self.sources.is_proven(datagram.source);
         let accepted = proven || self.ice.accepts(datagram);
         if !accepted || !self.sources.admit(datagram.source) {

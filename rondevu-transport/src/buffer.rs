@@ -1,0 +1,156 @@
+//! Buffers that a thread uses again.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::{Deref, DerefMut, RangeInclusive};
+
+/// A buffer that is kept for the next one who asks in the same thread once it is dropped.
+///
+/// What a link holds while it is busy is not given back to the allocator with each datagram, and an
+/// idle link holds nothing. A thread keeps 64 buffers for a datagram each and 8 larger ones of up to
+/// 128 KiB; buffers of up to 1 KiB come from the allocator.
+#[derive(Default, PartialEq, Eq)]
+pub struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// An empty buffer with room for `bytes`.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut buffer = Self::take(bytes);
+        buffer.clear();
+        buffer.reserve(match KEPT_BYTES.contains(&bytes) {
+            true => bytes.max(DATAGRAM_BYTES),
+            false => bytes,
+        });
+        buffer
+    }
+
+    /// A buffer of `len` bytes to be overwritten; what they are before is not specified.
+    pub fn filled(len: usize) -> Self {
+        let mut buffer = Self::take(len);
+        buffer.resize(len, 0);
+        buffer
+    }
+
+    fn take(bytes: usize) -> Self {
+        if !KEPT_BYTES.contains(&bytes) {
+            return Self(Vec::new());
+        }
+        let kept = SHELVES.try_with(|shelves| shelves.borrow_mut().of(bytes).kept.pop());
+        Self(kept.ok().flatten().unwrap_or_default())
+    }
+
+    /// A copy of `bytes`.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let mut buffer = Self::with_capacity(bytes.len());
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Buffer {
+    /// Shows the size, never the contents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes)", self.0.len())
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.0);
+        if !KEPT_BYTES.contains(&buffer.capacity()) {
+            return;
+        }
+        // A thread that ends keeps nothing.
+        let _ = SHELVES.try_with(|shelves| {
+            let mut shelves = shelves.borrow_mut();
+            let shelf = shelves.of(buffer.capacity());
+            if shelf.kept.len() < shelf.max {
+                shelf.kept.push(buffer);
+            }
+        });
+    }
+}
+
+struct Shelves {
+    datagrams: Shelf,
+    large: Shelf,
+}
+
+struct Shelf {
+    kept: Vec<Vec<u8>>,
+    max: usize,
+}
+
+impl Shelves {
+    fn of(&mut self, bytes: usize) -> &mut Shelf {
+        match bytes {
+            0..=DATAGRAM_BYTES => &mut self.datagrams,
+            _ => &mut self.large,
+        }
+    }
+}
+
+thread_local! {
+    static SHELVES: RefCell<Shelves> = const {
+        RefCell::new(Shelves {
+            datagrams: Shelf { kept: Vec::new(), max: 64 },
+            large: Shelf { kept: Vec::new(), max: 8 },
+        })
+    };
+}
+
+/// Allocators are quick with little, and a small piece should not hold on to a large buffer. A vector that
+/// grows may have twice of what UDP carries.
+const KEPT_BYTES: RangeInclusive<usize> = 1025..=128 * 1024;
+/// No allocator rounds this up, and any datagram on an Ethernet has room in it.
+const DATAGRAM_BYTES: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> [usize; 2] {
+        SHELVES.with_borrow(|shelves| [shelves.datagrams.kept.len(), shelves.large.kept.len()])
+    }
+
+    #[test]
+    fn a_thread_keeps_a_few_of_each_size_and_gives_them_out_empty() {
+        let held: Vec<_> = (0..100).map(|n| Buffer::copy_of(&[n; 1400])).collect();
+        drop(held);
+        let held: Vec<_> = (0..100).map(|n| Buffer::copy_of(&[n; 60_000])).collect();
+        drop(held);
+        drop(Buffer::copy_of(&[0; 1_000_000]));
+        assert_eq!(kept(), [64, 8]);
+        let (small, large) = (Buffer::with_capacity(1_100), Buffer::with_capacity(5_000));
+        assert_eq!(kept(), [63, 7]);
+        assert!(small.is_empty() && large.is_empty());
+        assert_eq!(
+            Buffer::copy_of(b"hello").capacity(),
+            8,
+            "as the allocator has it"
+        );
+        assert_eq!(kept(), [63, 7]);
+        assert!(small.capacity() < 4096 && large.capacity() >= 60_000);
+        assert_eq!(Buffer::filled(100).len(), 100);
+    }
+}
