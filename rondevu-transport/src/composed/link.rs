@@ -327,7 +327,9 @@ impl ComposedLink {
                     negotiated.is_secured = true;
                     let info = self.info();
                     self.events.push_back(LinkEvent::Connected(info));
-                    self.channels.start(side, self.path_mtu.settle(), now);
+                    let datagram_bytes = self.path_mtu.settle();
+                    debug!(datagram_bytes, "secured");
+                    self.channels.start(side, datagram_bytes, now);
                     self.output = Output::Waiting;
                 }
                 Said::Closed => return self.end(LinkClosed::Remote),
