@@ -59,3 +59,9 @@ impl fmt::Debug for Received<'_> {
 /// The largest payload of a datagram that a transport makes unless it is told to make larger ones, in
 /// bytes: what fits an Ethernet frame with IPv6.
 pub const DATAGRAM_BYTES_MAX: usize = 1452;
+
+/// What [`LinkInfo::batch_bytes`](rondevu_core::LinkInfo::batch_bytes) is for a link that buffers so much: an
+/// eighth of it, and no more than leaves in one system call, which takes 65,535 bytes with all headers.
+pub(crate) fn batch_bytes(buffer_bytes: usize) -> usize {
+    (buffer_bytes / 8).min(60 * 1024)
+}

@@ -221,8 +221,8 @@ fn session(n: u64) -> Result<ConnectionMachine> {
     dialer.connect(now);
     let (link, control, chat_stream) = (LinkId(0), StreamId(0), StreamId(1));
     let info = LinkInfo {
-        fingerprints: None,
         message_bytes_max: 64 * 1024,
+        ..LinkInfo::UNKNOWN
     };
     let opened = |stream, options, by| LinkEvent::StreamOpened {
         stream,

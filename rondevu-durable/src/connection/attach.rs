@@ -54,6 +54,7 @@ impl ConnectionMachine {
         self.live = Some(LiveLink {
             id: arrival.link,
             message_bytes_max: arrival.info.message_bytes_max,
+            batch_bytes: arrival.info.batch_bytes,
             streams: BTreeMap::new(),
             kind: LinkKind::Session(SessionLink {
                 control: arrival.control,

@@ -428,7 +428,7 @@ impl ConnectionMachine {
             LinkKind::Session(_) => {
                 let fragment = self.config.fragment_bytes_max() as usize;
                 let least = fragment + ChannelFrame::DATA_HEADER_BYTES_MAX + FEW_FRAMES_BYTES;
-                least.max(BATCH_BYTES).min(live.message_bytes_max)
+                least.max(live.batch_bytes).min(live.message_bytes_max)
             }
             LinkKind::Plain { .. } => live.message_bytes_max,
         };
@@ -466,8 +466,5 @@ impl ConnectionMachine {
     }
 }
 
-/// What leaves in one system call (65,535 bytes with all headers), so that a link has little to do for each
-/// message of a stream of them.
-const BATCH_BYTES: usize = 60 * 1024;
 /// Room for an acknowledgement and an end beside a full fragment.
 const FEW_FRAMES_BYTES: usize = 32;

@@ -9,6 +9,7 @@ use rondevu_core::{ChannelId, LinkId, LinkInfo, Liveness, StreamId};
 pub(super) struct LiveLink {
     pub(super) id: LinkId,
     pub(super) message_bytes_max: usize,
+    pub(super) batch_bytes: usize,
     pub(super) streams: BTreeMap<StreamId, ChannelId>,
     pub(super) kind: LinkKind,
 }
@@ -42,6 +43,7 @@ impl LiveLink {
         LinkInfo {
             fingerprints: None,
             message_bytes_max: self.message_bytes_max,
+            batch_bytes: self.batch_bytes,
         }
     }
 

@@ -70,6 +70,7 @@ impl ConnectionMachine {
         self.live = Some(LiveLink {
             id: link,
             message_bytes_max: info.message_bytes_max,
+            batch_bytes: info.batch_bytes,
             streams: BTreeMap::new(),
             kind: LinkKind::Plain { offered },
         });

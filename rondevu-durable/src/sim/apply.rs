@@ -456,10 +456,7 @@ impl<F: Fabric> World<F> {
         let arrival = Arrival {
             link: LinkId(u64::MAX),
             control: StreamId(0),
-            info: LinkInfo {
-                fingerprints: None,
-                message_bytes_max: usize::MAX,
-            },
+            info: LinkInfo::UNKNOWN,
         };
         let outcome = conn.machine.handle_hello(arrival, hello, now);
         self.coverage.situation(Situation::OldHello);

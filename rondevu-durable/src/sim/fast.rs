@@ -107,6 +107,7 @@ impl FastFabric {
                 remote: print(self.ends[end.0 as usize].peer),
             }),
             message_bytes_max: 64 * 1024,
+            batch_bytes: 8 * 1024,
         }
     }
 

@@ -14,6 +14,7 @@ use super::dtls::{Dtls, Said, Side};
 use super::factory::{MID, Shared};
 use super::ice::{Ice, News, Role, Route};
 use super::path_mtu::PathMtu;
+use crate::datagram::batch_bytes;
 use crate::rtc::flight::Flight;
 use crate::rtc::idleness::Idleness;
 use crate::rtc::locals::Locals;
@@ -415,6 +416,7 @@ impl ComposedLink {
         LinkInfo {
             fingerprints: self.fingerprints(),
             message_bytes_max: self.max_message_bytes(),
+            batch_bytes: batch_bytes(self.shared.buffer_bytes()),
         }
     }
 

@@ -5,21 +5,28 @@ use std::time::Duration;
 use rondevu_core::{Instant, LinkClosed, LinkEvent, LinkInfo, OpenedBy, Reliability};
 use rondevu_core::{SessionDescription, StreamOptions};
 
-use super::Pair;
+use super::{Pair, Side};
 use crate::emulator::Conditions;
-use crate::{LocalCandidate, Transport, TransportError, TransportFactory};
+use crate::{LocalCandidate, TransportError, TransportFactory};
 
 /// The stream of the offer opens on both sides, after the link is connected.
 pub fn both_sides_open_the_first_stream(factory: &dyn TransportFactory) {
     let mut pair = Pair::over(factory, 1, SOME_DELAY);
     let at_dialer = pair.connect();
     let options = StreamOptions::reliable("first", "test");
-    let opened = |transport: &dyn Transport, stream, by| {
+    let opened = |side: &Side, stream, by| {
         let options = options.clone();
+        let transport = &side.transport;
+        let batch_bytes = match side.events.first() {
+            Some(LinkEvent::Connected(info)) => info.batch_bytes,
+            _ => 0,
+        };
+        assert!(batch_bytes <= transport.max_message_bytes());
         [
             LinkEvent::Connected(LinkInfo {
                 fingerprints: transport.fingerprints(),
                 message_bytes_max: transport.max_message_bytes(),
+                batch_bytes,
             }),
             LinkEvent::StreamOpened {
                 stream,
@@ -29,9 +36,9 @@ pub fn both_sides_open_the_first_stream(factory: &dyn TransportFactory) {
         ]
     };
     let (service, dialer, first) = (&pair.service, &pair.dialer, pair.first_stream);
-    let at_service = opened(&*service.transport, first, OpenedBy::Local);
+    let at_service = opened(service, first, OpenedBy::Local);
     assert_eq!(service.events, at_service);
-    let at_dialer = opened(&*dialer.transport, at_dialer, OpenedBy::Remote);
+    let at_dialer = opened(dialer, at_dialer, OpenedBy::Remote);
     assert_eq!(dialer.events, at_dialer);
 }
 

@@ -13,6 +13,7 @@ use super::description::Description;
 use super::frame::{Frame, Piece};
 use super::pipe::{Pipe, Segment};
 use super::segment;
+use crate::datagram::batch_bytes;
 use crate::stun::{self, Class, Stun, Transaction};
 use crate::{Datagram, Fingerprints, Received, Transport, TransportError, Written};
 
@@ -227,6 +228,7 @@ impl Link {
         let info = LinkInfo {
             fingerprints: self.fingerprints(),
             message_bytes_max: self.max_message_bytes(),
+            batch_bytes: batch_bytes(self.buffer_bytes),
         };
         self.events.push_back(LinkEvent::Connected(info));
     }

@@ -25,6 +25,7 @@ use super::sources::Sources;
 use super::streams::{Opened, Streams};
 use super::succession::Succession;
 use super::translate::{channel_config, stream_options};
+use crate::datagram::batch_bytes;
 use crate::stun::{Class, Stun};
 use crate::{Datagram, Fingerprints, Received, Transport, TransportError, Written};
 
@@ -335,6 +336,7 @@ impl RtcLink {
         LinkInfo {
             fingerprints: self.fingerprints(),
             message_bytes_max: self.max_message_bytes(),
+            batch_bytes: batch_bytes(self.buffer_bytes),
         }
     }
 

@@ -286,8 +286,8 @@ impl Transport for End {
 
 /// Memory has no certificates, so nobody proves a key on such a link.
 const INFO: LinkInfo = LinkInfo {
-    fingerprints: None,
     message_bytes_max: 64 * 1024,
+    ..LinkInfo::UNKNOWN
 };
 const INBOX_MAX: usize = 256;
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);

@@ -1,7 +1,8 @@
 //! What is measured of each stack, and how.
 //!
-//! A round takes each figure of each stack once; the figure of a run is the median of its rounds. So
-//! whatever else the machine does in a minute meets all stacks alike.
+//! A round takes each figure of each stack once; the figure of a run is the median of its rounds, and a
+//! ratio of two stacks the median of their ratios in each round. So whatever else the machine does in a
+//! minute meets all stacks alike.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -195,6 +196,20 @@ impl Subject {
         })
     }
 
+    /// How many times as much as `other` in the same time: the median of what it was in each round, as
+    /// the machine is not equally fast in all of them.
+    pub(crate) fn rate_ratio(&self, other: &Self, size: usize) -> Option<f64> {
+        let index = SIZES.iter().position(|one| *one == size)?;
+        let rounds = self.rates[index].iter().zip(&other.rates[index]);
+        median(rounds.map(|(own, other)| own.bytes_per_second / other.bytes_per_second))
+    }
+
+    /// The same of the median round trips.
+    pub(crate) fn round_trip_ratio(&self, other: &Self) -> Option<f64> {
+        let rounds = self.round_trips[0].iter().zip(&other.round_trips[0]);
+        median(rounds.map(|(own, other)| own.as_secs_f64() / other.as_secs_f64()))
+    }
+
     /// In seconds: the median and the 99th percentile.
     pub(crate) fn round_trip(&self) -> Option<[f64; 2]> {
         let [p50, p99] = &self.round_trips;
@@ -277,7 +292,7 @@ fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
 const ONE_WAY: Duration = Duration::from_millis(25);
 const SET_UPS: usize = 3;
 const ROUND_TRIPS: usize = 2000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 const BULK_TIME: Duration = Duration::from_millis(300);
 const IDLE_PAIRS: usize = 20;
 /// Nothing takes a tenth of that.

@@ -7,13 +7,12 @@ const KIB: usize = 1024;
 /// Prints all; one that lacks a figure says so.
 pub(crate) fn print(subjects: &[Subject]) {
     let find = |name: &str| subjects.iter().find(|subject| subject.name == name);
-    let rate = |name, size| Some(find(name)?.rate_of(size)?.bytes_per_second);
-    let ratio = |a: Option<f64>, b: Option<f64>| Some(a? / b?);
-    let p50 = |name| Some(find(name)?.round_trip()?[0]);
+    let ratio = |name, other, size| find(name)?.rate_ratio(find(other)?, size);
     let set_up = |name| Some(find(name)?.set_up()? * 1e3);
     let far = |name| find(name)?.far_set_up();
     let idle = |name| Some(find(name)?.idle_bytes()? / 1e3);
-    let at_16 = |a, b| ratio(rate(a, 16 * KIB), rate(b, 16 * KIB));
+    let at_16 = |name, other| ratio(name, other, 16 * KIB);
+    let round_trip = |name, other| find(name)?.round_trip_ratio(find(other)?);
     println!("\n| aim | ratio | target | |\n| --- | --- | --- | --- |");
     for (what, figure, target) in [
         (
@@ -48,12 +47,12 @@ pub(crate) fn print(subjects: &[Subject]) {
         ),
         (
             "durable str0m / plain str0m, messages of 64 B",
-            ratio(rate("durable str0m", 64), rate("str0m", 64)),
+            ratio("durable str0m", "str0m", 64),
             Target::AtLeast(10.0),
         ),
         (
             "durable str0m / plain str0m, round trip p50",
-            ratio(p50("durable str0m"), p50("str0m")),
+            round_trip("durable str0m", "str0m"),
             Target::AtMost(1.3),
         ),
         (

@@ -194,6 +194,7 @@ impl Pair {
         LinkInfo {
             fingerprints: Some(Fingerprints { remote, ..own }),
             message_bytes_max: 64 * 1024,
+            batch_bytes: 0,
         }
     }
 

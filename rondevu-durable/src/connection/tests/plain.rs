@@ -10,8 +10,8 @@ const FIRST: StreamId = StreamId(10);
 
 fn info() -> LinkInfo {
     LinkInfo {
-        fingerprints: None,
         message_bytes_max: 1000,
+        ..LinkInfo::UNKNOWN
     }
 }
 

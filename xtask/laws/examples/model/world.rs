@@ -77,8 +77,8 @@ const MESSAGES: u8 = 2;
 const CONTROL: StreamId = StreamId(0);
 const END: StreamId = StreamId(u32::MAX);
 const LINK: LinkInfo = LinkInfo {
-    fingerprints: None,
     message_bytes_max: 64 * 1024,
+    ..LinkInfo::UNKNOWN
 };
 
 fn config() -> ConnectionConfig {

@@ -18,8 +18,8 @@ use crate::json::{channel_frame, control_frame, hex};
 
 const CONTROL: StreamId = StreamId(0);
 const LINK: LinkInfo = LinkInfo {
-    fingerprints: None,
     message_bytes_max: 64 * 1024,
+    ..LinkInfo::UNKNOWN
 };
 
 /// One text each way, one lost with its link and sent again, the end of the channel, the end.

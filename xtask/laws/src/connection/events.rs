@@ -50,11 +50,11 @@ pub fn link_event(script: &mut Script<'_>) -> LinkEvent {
 /// What a link says when it connects.
 pub fn info(script: &mut Script<'_>) -> LinkInfo {
     LinkInfo {
-        fingerprints: None,
         message_bytes_max: match script.pick(4) {
             0 => usize::from(script.byte()),
             _ => 64 * 1024,
         },
+        ..LinkInfo::UNKNOWN
     }
 }
 

@@ -421,8 +421,8 @@ const QUEUE_BYTES_MAX: usize = 4000;
 const HELD_MAX: u64 =
     2 * (QUEUE_BYTES_MAX as u64 + 2 * MESSAGE_MAX + 1024) + held_max(1024, MESSAGE_MAX);
 const LINK: LinkInfo = LinkInfo {
-    fingerprints: None,
     message_bytes_max: 64 * 1024,
+    ..LinkInfo::UNKNOWN
 };
 const SEEDS: Seeds = Seeds {
     session: SessionId(1),

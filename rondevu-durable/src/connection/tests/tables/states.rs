@@ -135,8 +135,8 @@ fn tell(m: &mut ConnectionMachine, link: LinkId, events: &[LinkEvent], now: Inst
 
 pub(super) fn connected() -> LinkEvent {
     LinkEvent::Connected(LinkInfo {
-        fingerprints: None,
         message_bytes_max: 64 * 1024,
+        ..LinkInfo::UNKNOWN
     })
 }
 
