@@ -4,39 +4,35 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut, RangeInclusive};
 
-/// A buffer that is kept for the next one who asks in the same thread once it is dropped.
+/// Bytes in a buffer that is kept for the next one who asks in the same thread once it is dropped.
 ///
 /// What a link holds while it is busy is not given back to the allocator with each datagram, and an
 /// idle link holds nothing. A thread keeps 64 buffers for a datagram each and 8 larger ones of up to
 /// 128 KiB; buffers of up to 1 KiB come from the allocator.
-#[derive(Default, PartialEq, Eq)]
-pub struct Buffer(Vec<u8>);
+#[derive(Default)]
+pub struct Buffer {
+    /// What is behind the first `len` bytes is left from others.
+    storage: Vec<u8>,
+    len: usize,
+}
 
 impl Buffer {
     /// An empty buffer with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
         let mut buffer = Self::take(bytes);
-        buffer.clear();
-        buffer.reserve(match KEPT_BYTES.contains(&bytes) {
-            true => bytes.max(DATAGRAM_BYTES),
-            false => bytes,
-        });
+        buffer.reserve(bytes);
         buffer
     }
 
     /// A buffer of `len` bytes to be overwritten; what they are before is not specified.
     pub fn filled(len: usize) -> Self {
         let mut buffer = Self::take(len);
-        buffer.resize(len, 0);
-        buffer
-    }
-
-    fn take(bytes: usize) -> Self {
-        if !KEPT_BYTES.contains(&bytes) {
-            return Self(Vec::new());
+        if buffer.storage.len() < len {
+            buffer.reserve(len);
+            buffer.storage.resize(len, 0);
         }
-        let kept = SHELVES.try_with(|shelves| shelves.borrow_mut().of(bytes).kept.pop());
-        Self(kept.ok().flatten().unwrap_or_default())
+        buffer.len = len;
+        buffer
     }
 
     /// A copy of `bytes`.
@@ -45,47 +41,92 @@ impl Buffer {
         buffer.extend_from_slice(bytes);
         buffer
     }
+
+    fn take(bytes: usize) -> Self {
+        if !KEPT_BYTES.contains(&bytes) {
+            return Self::default();
+        }
+        let kept = SHELVES.try_with(|shelves| shelves.borrow_mut().of(bytes).kept.pop());
+        let storage = kept.ok().flatten().unwrap_or_default();
+        Self { storage, len: 0 }
+    }
+
+    /// Makes room for `bytes` in all.
+    fn reserve(&mut self, bytes: usize) {
+        let bytes = match KEPT_BYTES.contains(&bytes) {
+            true => bytes.max(DATAGRAM_BYTES),
+            false => bytes,
+        };
+        let missing = bytes.saturating_sub(self.storage.len());
+        self.storage.reserve(missing);
+    }
+
+    /// Appends a copy of `bytes`.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        match self.storage.get_mut(self.len..end) {
+            Some(room) => room.copy_from_slice(bytes),
+            None => {
+                self.storage.truncate(self.len);
+                self.storage.extend_from_slice(bytes);
+            }
+        }
+        self.len = end;
+    }
+
+    /// Gives up all but the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
 }
 
 impl Deref for Buffer {
-    type Target = Vec<u8>;
+    type Target = [u8];
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.storage[..self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
+        &mut self.storage[..self.len]
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self
     }
 }
+
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Buffer {}
 
 impl fmt::Debug for Buffer {
     /// Shows the size, never the contents.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Buffer({} bytes)", self.0.len())
+        write!(f, "Buffer({} bytes)", self.len)
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.0);
-        if !KEPT_BYTES.contains(&buffer.capacity()) {
+        let storage = std::mem::take(&mut self.storage);
+        if !KEPT_BYTES.contains(&storage.capacity()) {
             return;
         }
         // A thread that ends keeps nothing.
         let _ = SHELVES.try_with(|shelves| {
             let mut shelves = shelves.borrow_mut();
-            let shelf = shelves.of(buffer.capacity());
+            let shelf = shelves.of(storage.capacity());
             if shelf.kept.len() < shelf.max {
-                shelf.kept.push(buffer);
+                shelf.kept.push(storage);
             }
         });
     }
@@ -144,13 +185,21 @@ mod tests {
         let (small, large) = (Buffer::with_capacity(1_100), Buffer::with_capacity(5_000));
         assert_eq!(kept(), [63, 7]);
         assert!(small.is_empty() && large.is_empty());
-        assert_eq!(
-            Buffer::copy_of(b"hello").capacity(),
-            8,
-            "as the allocator has it"
-        );
-        assert_eq!(kept(), [63, 7]);
-        assert!(small.capacity() < 4096 && large.capacity() >= 60_000);
-        assert_eq!(Buffer::filled(100).len(), 100);
+        drop(Buffer::copy_of(b"hello"));
+        assert_eq!(kept(), [63, 7], "that one was small");
+    }
+
+    #[test]
+    fn a_buffer_is_as_long_as_it_was_filled() {
+        drop(Buffer::copy_of(&[7; 3_000]));
+        let mut buffer = Buffer::with_capacity(2_500);
+        buffer.extend_from_slice(b"hello ");
+        buffer.extend_from_slice(&[1; 5_000]);
+        buffer.truncate(10);
+        assert_eq!(&buffer[..], b"hello \x01\x01\x01\x01");
+        buffer.extend_from_slice(b"world");
+        assert_eq!((buffer.len(), &buffer[10..]), (15, &b"world"[..]));
+        assert_eq!(Buffer::filled(2_000).len(), 2_000);
+        assert_eq!(Buffer::copy_of(b"hello"), Buffer::copy_of(b"hello"));
     }
 }

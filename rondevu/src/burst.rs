@@ -10,44 +10,49 @@ use tokio::task::coop;
 
 use crate::shared::lock;
 
-/// Datagrams that came in together from one address, end to end; `P` holds their bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Burst<P> {
+/// Datagrams that came in together from one address, end to end.
+#[derive(Debug)]
+pub(crate) struct Burst {
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
     /// The size of each datagram; the last may be shorter.
     pub(crate) stride: usize,
-    pub(crate) payload: P,
+    pub(crate) payload: Buffer,
 }
 
-impl<P: AsRef<[u8]>> Burst<P> {
+impl Burst {
+    /// A burst of one.
+    pub(crate) fn of(datagram: Received<'_>) -> Self {
+        Self {
+            source: datagram.source,
+            destination: datagram.destination,
+            stride: datagram.payload.len(),
+            payload: Buffer::copy_of(datagram.payload),
+        }
+    }
+
     /// Each datagram, in the order of their coming.
     pub(crate) fn datagrams(&self) -> impl Iterator<Item = Received<'_>> {
-        let payloads = self.payload.as_ref().chunks(self.stride.max(1));
+        let payloads = self.payload.chunks(self.stride.max(1));
         payloads.map(|payload| Received {
             source: self.source,
             destination: self.destination,
             payload,
         })
     }
-}
 
-impl<'a> Burst<&'a [u8]> {
-    /// The first so many datagrams, and the rest.
-    pub(crate) fn split_at(self, datagrams: usize) -> (Self, Self) {
+    /// Keeps the first so many datagrams and gives the rest, if there is one.
+    pub(crate) fn split_off(&mut self, datagrams: usize) -> Option<Self> {
         let at = self.stride.saturating_mul(datagrams);
-        let (first, rest) = self.payload.split_at(at.min(self.payload.len()));
-        let part = |payload: &'a [u8]| Self { payload, ..self };
-        (part(first), part(rest))
+        let rest = self.payload.get(at..).filter(|rest| !rest.is_empty())?;
+        let payload = Buffer::copy_of(rest);
+        self.payload.truncate(at);
+        Some(Self { payload, ..*self })
     }
 
-    fn to_buffer(self) -> Burst<Buffer> {
-        Burst {
-            source: self.source,
-            destination: self.destination,
-            stride: self.stride,
-            payload: Buffer::copy_of(self.payload),
-        }
+    pub(crate) fn copy(&self) -> Self {
+        let payload = Buffer::copy_of(&self.payload);
+        Self { payload, ..*self }
     }
 }
 
@@ -61,7 +66,7 @@ pub(crate) struct Outlet(Arc<Mutex<Waiting>>);
 
 #[derive(Debug)]
 struct Waiting {
-    bursts: VecDeque<Burst<Buffer>>,
+    bursts: VecDeque<Burst>,
     bytes: usize,
     bytes_max: usize,
     /// Whether the link is to look at what else has changed.
@@ -94,19 +99,19 @@ fn queue_of(bytes_max: usize) -> (Inlet, Outlet) {
 }
 
 impl Inlet {
-    /// Puts a copy of the datagrams into the queue if there is room for them.
-    pub(crate) fn push(&self, burst: Burst<&[u8]>) {
+    /// Puts datagrams into the queue if there is room for them.
+    pub(crate) fn push(&self, burst: Burst) {
         if burst.payload.is_empty() {
             return;
         }
         let waker = {
             let mut waiting = lock(&self.0);
-            let bytes = waiting.bytes + cost(burst.payload);
+            let bytes = waiting.bytes + cost(&burst.payload);
             if bytes > waiting.bytes_max {
                 return tracing::trace!(source = %burst.source, "no room for datagrams");
             }
             waiting.bytes = bytes;
-            waiting.bursts.push_back(burst.to_buffer());
+            waiting.bursts.push_back(burst);
             waiting.waker.take()
         };
         if let Some(waker) = waker {
@@ -147,7 +152,7 @@ impl Outlet {
     }
 
     /// Takes the oldest out of the queue.
-    pub(crate) fn pop(&self) -> Option<Burst<Buffer>> {
+    pub(crate) fn pop(&self) -> Option<Burst> {
         let mut waiting = lock(&self.0);
         let burst = waiting.bursts.pop_front()?;
         waiting.bytes -= cost(&burst.payload);
@@ -159,9 +164,10 @@ impl Outlet {
     }
 }
 
-/// What a burst takes in memory, about.
+/// What a burst takes in memory, about: its buffer may be larger, up to twice as large where many of them
+/// wait.
 fn cost(payload: &[u8]) -> usize {
-    payload.len() + size_of::<Burst<Buffer>>()
+    payload.len() + size_of::<Burst>()
 }
 
 /// Twice what an SCTP window of half a megabyte needs.
@@ -175,16 +181,16 @@ const CAPACITY_KEPT: usize = 8;
 mod tests {
     use super::*;
 
-    fn burst(payload: &[u8], stride: usize) -> Burst<&[u8]> {
+    fn burst(payload: &[u8], stride: usize) -> Burst {
         Burst {
             source: ([192, 0, 2, 1], 1).into(),
             destination: ([192, 0, 2, 2], 2).into(),
             stride,
-            payload,
+            payload: Buffer::copy_of(payload),
         }
     }
 
-    fn payloads<P: AsRef<[u8]>>(burst: &Burst<P>) -> Vec<Vec<u8>> {
+    fn payloads(burst: &Burst) -> Vec<Vec<u8>> {
         burst.datagrams().map(|d| d.payload.to_vec()).collect()
     }
 
@@ -192,11 +198,15 @@ mod tests {
     fn a_burst_falls_into_its_datagrams() {
         let all = burst(b"aabbc", 2);
         assert_eq!(payloads(&all), [&b"aa"[..], b"bb", b"c"]);
-        let (first, rest) = all.split_at(1);
+        let mut first = all.copy();
+        let rest = first.split_off(1).unwrap();
         assert_eq!(payloads(&first), [b"aa"]);
         assert_eq!(payloads(&rest), [&b"bb"[..], b"c"]);
-        let (all, none) = rest.split_at(2);
-        assert_eq!((all.payload, none.payload), (&b"bbc"[..], &b""[..]));
+        for datagrams in [2, 3, usize::MAX] {
+            let mut all = rest.copy();
+            assert!(all.split_off(datagrams).is_none());
+            assert_eq!(all.payload, rest.payload);
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Dialer {
     pub(crate) async fn dial(self, link: LinkId) -> Result<Dialed, DialFailure> {
         let any_port = SocketAddr::new(self.bind.ip(), 0);
         let (inlet, datagrams) = queue();
-        let deliver = move |burst: Burst<&[u8]>| inlet.push(burst);
+        let deliver = move |burst: Burst| inlet.push(burst);
         let paths = Paths::open(any_port, self.cable.clone(), &self.ice, self.clock, deliver);
         let paths = paths.await.map_err(|error| DialFailure {
             reason: format!("cannot open a UDP socket on {}: {error}", self.bind.ip()),

@@ -335,11 +335,11 @@ impl Routes {
     }
 
     /// Hands datagrams to the links that they may be for.
-    pub(crate) fn deliver(&self, burst: Burst<&[u8]>) {
+    pub(crate) fn deliver(&self, burst: Burst) {
         let table = lock(&self.0);
-        let mut rest = burst;
-        while !rest.payload.is_empty() {
-            let mut datagrams = rest.datagrams();
+        let mut next = Some(burst);
+        while let Some(mut burst) = next {
+            let mut datagrams = burst.datagrams();
             let Some(first) = datagrams.next() else {
                 return;
             };
@@ -350,11 +350,12 @@ impl Routes {
                     || table.router.route(*datagram) == routes
             };
             let alike = 1 + datagrams.take_while(is_alike).count();
-            let (run, others) = rest.split_at(alike);
-            for inlet in routes.filter_map(|id| table.inlets.get(&id)) {
-                inlet.push(run);
+            next = burst.split_off(alike);
+            let mut inlets = routes.filter_map(|id| table.inlets.get(&id));
+            if let Some(first) = inlets.next() {
+                inlets.for_each(|inlet| inlet.push(burst.copy()));
+                first.push(burst);
             }
-            rest = others;
         }
     }
 }

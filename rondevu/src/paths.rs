@@ -86,7 +86,7 @@ impl Paths {
         cable: Cable,
         ice: &IceConfig,
         clock: Clock,
-        deliver: impl Fn(Burst<&[u8]>) + Clone + Send + Sync + 'static,
+        deliver: impl Fn(Burst) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let sockets = Arc::new(Sockets::bind(at, cable.clone()).await?);
         if ice.servers.is_empty() && ice.policy == IceTransportPolicy::All {

@@ -257,7 +257,7 @@ impl DurableService {
         let routes = Routes::default();
         let deliver = {
             let routes = routes.clone();
-            move |burst: Burst<&[u8]>| routes.deliver(burst)
+            move |burst: Burst| routes.deliver(burst)
         };
         let paths = Paths::open(
             inner.bind,

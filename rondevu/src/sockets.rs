@@ -163,10 +163,7 @@ impl Sockets {
 
     /// Starts to read; `deliver` gets all datagrams, in the order of their coming from each
     /// socket.
-    pub(crate) fn read(
-        &self,
-        deliver: impl Fn(Burst<&[u8]>) + Clone + Send + Sync + 'static,
-    ) -> Readers {
+    pub(crate) fn read(&self, deliver: impl Fn(Burst) + Clone + Send + Sync + 'static) -> Readers {
         let cable = self.cable.clone();
         let read = move |bound| tokio::spawn(read_one(bound, cable.clone(), deliver.clone()));
         let readers = Readers {
@@ -197,7 +194,7 @@ fn of_family(ip: IpAddr, usable: &[IpAddr]) -> Vec<IpAddr> {
     usable.filter(|a| ip.is_ipv6() || a.is_ipv4()).collect()
 }
 
-async fn read_one(bound: Arc<Bound>, cable: Cable, deliver: impl Fn(Burst<&[u8]>)) {
+async fn read_one(bound: Arc<Bound>, cable: Cable, deliver: impl Fn(Burst)) {
     loop {
         let received = bound.receive(|burst| {
             if !cable.is_cut() {

@@ -13,7 +13,6 @@ pub struct RtcConfig {
     pub(crate) buffer_bytes: Option<usize>,
     pub(crate) receive_message_bytes_max: u32,
     pub(crate) streams_max: usize,
-    #[cfg_attr(not(feature = "engine-composed"), expect(dead_code))]
     pub(crate) datagram_bytes_max: usize,
 }
 

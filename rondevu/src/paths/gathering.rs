@@ -49,7 +49,7 @@ impl Gathering {
         cable: Cable,
         ice: &IceConfig,
         clock: Clock,
-        deliver: impl Fn(Burst<&[u8]>) + Send + Sync + 'static,
+        deliver: impl Fn(Burst) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let seed = seeds().map_err(io::Error::other)?.rng;
         let bases = sockets.addresses();
@@ -101,10 +101,10 @@ impl Gathering {
     /// Takes out what servers send; the rest is for `deliver`.
     pub(super) fn sorter(
         &self,
-        deliver: impl Fn(Burst<&[u8]>) + Clone + Send + Sync + 'static,
-    ) -> impl Fn(Burst<&[u8]>) + Clone + Send + Sync + 'static {
+        deliver: impl Fn(Burst) + Clone + Send + Sync + 'static,
+    ) -> impl Fn(Burst) + Clone + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
-        move |burst: Burst<&[u8]>| {
+        move |burst: Burst| {
             let mut machine = lock(&shared.machine);
             if !machine.is_server(burst.source) {
                 drop(machine);
@@ -116,7 +116,9 @@ impl Gathering {
             }
             let relayed: Vec<_> = std::iter::from_fn(|| machine.poll_relayed()).collect();
             drop(machine);
-            relayed.iter().for_each(|one| deliver(as_burst(one)));
+            relayed
+                .iter()
+                .for_each(|one| deliver(Burst::of(one.as_received())));
             shared.wake.notify_one();
         }
     }
@@ -216,21 +218,12 @@ impl Shared {
     }
 }
 
-fn as_burst(datagram: &RelayedDatagram) -> Burst<&[u8]> {
-    Burst {
-        source: datagram.source,
-        destination: datagram.destination,
-        stride: datagram.payload.len(),
-        payload: &datagram.payload,
-    }
-}
-
 type Lookup = (usize, Result<Vec<IpAddr>, String>);
 
 async fn run(
     shared: Arc<Shared>,
     tell: watch::Sender<Found>,
-    deliver: impl Fn(Burst<&[u8]>),
+    deliver: impl Fn(Burst),
     mut ended: oneshot::Receiver<()>,
 ) {
     let mut streams = Streams::default();
@@ -239,7 +232,10 @@ async fn run(
         let duties = shared.duties(&tell);
         shared.send(&duties.transmits).await;
         if !shared.cable.is_cut() {
-            duties.relayed.iter().for_each(|one| deliver(as_burst(one)));
+            duties
+                .relayed
+                .iter()
+                .for_each(|one| deliver(Burst::of(one.as_received())));
         }
         for action in duties.actions {
             match action {

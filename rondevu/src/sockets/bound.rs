@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use rondevu_transport::Buffer;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -98,29 +99,27 @@ impl Bound {
     }
 
     /// Receives what is there and hands it on.
-    pub(super) async fn receive(&self, deliver: impl Fn(Burst<&[u8]>)) -> io::Result<()> {
+    pub(super) async fn receive(&self, deliver: impl Fn(Burst)) -> io::Result<()> {
         self.socket
             .async_io(Interest::READABLE, || {
-                RECEIVED.with_borrow_mut(|buffer| self.receive_into(buffer, &deliver))
+                RECEIVED.with_borrow_mut(|slots| self.receive_into(slots, &deliver))
             })
             .await
     }
 
-    fn receive_into(&self, buffer: &mut Vec<u8>, deliver: impl Fn(Burst<&[u8]>)) -> io::Result<()> {
-        buffer.resize(BURSTS_MAX * BURST_BYTES_MAX, 0);
+    fn receive_into(&self, slots: &mut Slots, deliver: impl Fn(Burst)) -> io::Result<()> {
+        let slots = slots.get_or_insert_with(|| std::array::from_fn(|_| slot()));
         let mut metas = [RecvMeta::default(); BURSTS_MAX];
-        let mut slices = buffer.chunks_exact_mut(BURST_BYTES_MAX);
-        let mut slices: [_; BURSTS_MAX] =
-            std::array::from_fn(|_| IoSliceMut::new(slices.next().unwrap_or_default()));
+        let mut slices = slots.each_mut().map(|slot| IoSliceMut::new(slot));
         let received = self
             .offload
             .recv((&*self.socket).into(), &mut slices, &mut metas)?;
-        for (meta, slice) in metas.iter().zip(&slices).take(received) {
+        for (meta, slot) in metas.iter().zip(slots).take(received) {
             deliver(Burst {
                 source: meta.addr,
                 destination: self.address,
                 stride: meta.stride,
-                payload: &slice[..meta.len],
+                payload: take(slot, meta.len),
             });
         }
         Ok(())
@@ -150,10 +149,25 @@ fn widen(socket: &UdpSocket) {
     }
 }
 
+fn slot() -> Buffer {
+    Buffer::filled(BURST_BYTES_MAX)
+}
+
+/// The first `len` bytes of a slot: themselves where they fill most of it, else a copy.
+fn take(slot: &mut Buffer, len: usize) -> Buffer {
+    if len < BURST_BYTES_MAX / 2 {
+        return Buffer::copy_of(&slot[..len]);
+    }
+    let mut taken = std::mem::replace(slot, self::slot());
+    taken.truncate(len);
+    taken
+}
+
+type Slots = Option<[Buffer; BURSTS_MAX]>;
+
 thread_local! {
-    /// One buffer for each thread, not for each socket: most of these wait. The system fills it
-    /// with memory only as far as it is used.
-    static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// For each thread, not for each socket: most of these wait.
+    static RECEIVED: RefCell<Slots> = const { RefCell::new(None) };
 }
 
 /// What one system call receives. Datagrams of one peer that came together are one burst already;
