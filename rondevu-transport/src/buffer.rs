@@ -46,7 +46,7 @@ impl Buffer {
         if !KEPT_BYTES.contains(&bytes) {
             return Self::default();
         }
-        let kept = SHELVES.try_with(|shelves| shelves.borrow_mut().of(bytes).kept.pop());
+        let kept = SHELVES.try_with(|shelves| shelves.borrow_mut().of(bytes).take(bytes));
         let storage = kept.ok().flatten().unwrap_or_default();
         Self { storage, len: 0 }
     }
@@ -142,6 +142,17 @@ struct Shelf {
     max: usize,
 }
 
+impl Shelf {
+    /// The latest that fits. One that is far too large is not given away, as whoever keeps what is in it would
+    /// keep all of it.
+    fn take(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        let fits =
+            |kept: &Vec<u8>| (bytes..=bytes.max(DATAGRAM_BYTES) * 2).contains(&kept.capacity());
+        let at = self.kept.iter().rposition(fits)?;
+        Some(self.kept.remove(at))
+    }
+}
+
 impl Shelves {
     fn of(&mut self, bytes: usize) -> &mut Shelf {
         match bytes {
@@ -182,8 +193,13 @@ mod tests {
         drop(held);
         drop(Buffer::copy_of(&[0; 1_000_000]));
         assert_eq!(kept(), [64, 8]);
-        let (small, large) = (Buffer::with_capacity(1_100), Buffer::with_capacity(5_000));
+        let (small, large) = (Buffer::with_capacity(1_100), Buffer::with_capacity(50_000));
         assert_eq!(kept(), [63, 7]);
+        let middle = Buffer::with_capacity(20_000);
+        assert!(
+            middle.is_empty() && kept() == [63, 7],
+            "others are too large for that"
+        );
         assert!(small.is_empty() && large.is_empty());
         drop(Buffer::copy_of(b"hello"));
         assert_eq!(kept(), [63, 7], "that one was small");
@@ -193,6 +209,7 @@ mod tests {
     fn a_buffer_is_as_long_as_it_was_filled() {
         drop(Buffer::copy_of(&[7; 3_000]));
         let mut buffer = Buffer::with_capacity(2_500);
+        assert_eq!(kept(), [0, 0]);
         buffer.extend_from_slice(b"hello ");
         buffer.extend_from_slice(&[1; 5_000]);
         buffer.truncate(10);

@@ -162,16 +162,14 @@ impl<K: Copy + Eq + Hash> Router<K> {
         key.map_or_else(Routes::none, |&key| Routes::one(key))
     }
 
-    /// Whether `second` goes wherever `first` goes, as can be seen without a look into any table: what is said
-    /// of the first in [`route`](Self::route) and [`sent`](Self::sent) need not be said of the second.
+    /// Tells which datagrams go wherever `first` goes, as can be seen without a look into any table: what is
+    /// said of the first in [`route`](Self::route) and [`sent`](Self::sent) need not be said of them.
     ///
     /// So it is with nearly all datagrams that come in, or are sent, one right after the other.
-    pub fn goes_with(first: Received<'_>, second: Received<'_>) -> bool {
+    pub fn goes_with(first: Received<'_>) -> impl Fn(Received<'_>) -> bool + use<K> {
         let is_encrypted = |it: Received<'_>| Record::first(it.payload) == Some(Record::Encrypted);
-        first.source == second.source
-            && first.destination == second.destination
-            && is_encrypted(first)
-            && is_encrypted(second)
+        let path = is_encrypted(first).then_some((first.source, first.destination));
+        move |second| path == Some((second.source, second.destination)) && is_encrypted(second)
     }
 
     fn expect_response(&mut self, key: K, transaction: Transaction) {

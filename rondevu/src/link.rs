@@ -112,7 +112,7 @@ impl Link {
         while let Some(datagram) = self.transport.poll_transmit() {
             if let Some(route) = &self.route
                 && !previous.is_some_and(|it| {
-                    Router::<LinkId>::goes_with(it.as_received(), datagram.as_received())
+                    Router::<LinkId>::goes_with(it.as_received())(datagram.as_received())
                 })
             {
                 lock(&route.routes.0).router.sent(route.id, &datagram);
@@ -345,9 +345,9 @@ impl Routes {
             };
             let routes = table.router.route(first);
             // Nearly always all of them are for one link.
+            let goes_along = Router::<LinkId>::goes_with(first);
             let is_alike = |datagram: &Received<'_>| {
-                Router::<LinkId>::goes_with(first, *datagram)
-                    || table.router.route(*datagram) == routes
+                goes_along(*datagram) || table.router.route(*datagram) == routes
             };
             let alike = 1 + datagrams.take_while(is_alike).count();
             next = burst.split_off(alike);

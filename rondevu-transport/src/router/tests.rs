@@ -107,7 +107,7 @@ fn what_goes_with_another_goes_where_it_goes() {
         })
     };
     let all: Vec<_> = of(PEER).chain(of(STRANGER)).collect();
-    let goes_with = Router::<u32>::goes_with;
+    let goes_with = |first, second| Router::<u32>::goes_with(first)(second);
     assert!(goes_with(all[0], all[0]));
     for (first, second) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
         if goes_with(first, second) {
