@@ -12,7 +12,10 @@ import { ProtocolViolation, concat, fragmentCost } from './frames.js';
 
 /** Covers many small messages with one acknowledgement. */
 const ACK_DELAY_MS = 25;
-/** The same once `PROMPT_BYTES` came in: who sends that much at once may wait until it is confirmed. */
+/**
+ * How long a stream that has brought `PROMPT_BYTES` pauses before it is acknowledged earlier: who sends that
+ * much at once may wait until all of it is confirmed.
+ */
 const PROMPT_DELAY_MS = 2;
 const PROMPT_BYTES = 4 * 1024;
 
@@ -132,7 +135,7 @@ export class Inbox {
     if (seq !== this.next) {
       this.#above.set(seq, cost);
       this.#aboveCost += cost;
-      this.#ackWithin(ACK_DELAY_MS, now);
+      this.ackAt ??= this.#ackBy(Infinity, now);
       return;
     }
     const before = this.next;
@@ -146,15 +149,19 @@ export class Inbox {
     const untold = this.#received - this.#told.received;
     // A quarter of the window keeps the sender busy while the acknowledgement travels.
     if (untold >= this.#window / 4) this.ackAt = 0;
-    else this.#ackWithin(untold >= PROMPT_BYTES ? PROMPT_DELAY_MS : ACK_DELAY_MS, now);
+    else if (untold < PROMPT_BYTES) this.ackAt ??= this.#ackBy(Infinity, now);
+    else if (this.ackAt !== 0) this.ackAt = this.#ackBy(now + PROMPT_DELAY_MS, now);
     this.#runs.checkBelow(before, this.next);
     this.#checkEnd();
   }
 
-  /** At once if none was sent lately: whoever waits for a lone message waits for a round trip. */
-  #ackWithin(delay, now) {
-    const at = this.#ackedAt + delay;
-    this.ackAt = now < at ? Math.min(at, this.ackAt ?? at) : 0;
+  /**
+   * When to acknowledge, by `end` at the latest: at once if that was not done lately, as whoever waits for a
+   * lone message waits for a round trip.
+   */
+  #ackBy(end, now) {
+    const at = this.#ackedAt + ACK_DELAY_MS;
+    return now < at ? Math.min(at, end) : 0;
   }
 
   #checkEnd() {
@@ -208,6 +215,7 @@ export class Inbox {
     this.#above.clear();
     this.#runs = new Runs();
     this.#end = this.ackAt = null;
+    this.#ackedAt = -Infinity;
     this.#granted = this.#window;
     this.#told = { received: 0, allowed: this.#window };
   }

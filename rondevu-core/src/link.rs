@@ -76,9 +76,9 @@ pub struct LinkInfo {
     pub fingerprints: Option<Fingerprints>,
     /// The largest message that the link carries, in bytes.
     pub message_bytes_max: usize,
-    /// How large a message should be where several small things wait that can travel as one, in bytes: enough
-    /// that there is little to do for each, little enough that several have room in the buffer of the link.
-    /// What is larger by itself is sent all the same; 0 for a link that does not care.
+    /// How large a message should be where much waits that can travel as one and may share its fate, in bytes:
+    /// enough that there is little to do for each, little enough that several have room in the buffer of the
+    /// link. What is larger by itself is sent all the same; 0 for a link that does not care.
     pub batch_bytes: usize,
 }
 

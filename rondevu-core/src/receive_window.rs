@@ -39,12 +39,11 @@ impl ReceiveWindow {
     /// for a cut.
     pub(crate) const ACK_DELAY: Duration = Duration::from_millis(25);
 
-    /// The same once [`PROMPT_BYTES`](Self::PROMPT_BYTES) came in: who sends that much at once may wait until
-    /// all of it is confirmed.
+    /// How long a stream that has brought [`PROMPT_BYTES`](Self::PROMPT_BYTES) pauses before it is acknowledged
+    /// earlier: who sends that much at once may wait until all of it is confirmed.
     pub(crate) const PROMPT_DELAY: Duration = Duration::from_millis(2);
 
-    /// More than what small messages bring in an [`ACK_DELAY`](Self::ACK_DELAY), about what three datagrams
-    /// carry.
+    /// About what three datagrams carry.
     pub(crate) const PROMPT_BYTES: u64 = 4 * 1024;
 
     pub(crate) fn new(size: u64) -> Self {
@@ -78,7 +77,7 @@ impl ReceiveWindow {
         if untold >= self.size / 4 {
             self.ack = AckTimer::Now;
         } else if untold >= Self::PROMPT_BYTES {
-            self.ack_within(Self::PROMPT_DELAY, now);
+            self.ack_by(now + Self::PROMPT_DELAY, now);
         } else {
             self.on_arrival(now);
         }
@@ -87,20 +86,19 @@ impl ReceiveWindow {
     /// Something arrived that is worth an acknowledgement: at once if none was sent lately, so that
     /// whoever waits for a lone message waits for no more than a round trip.
     pub(crate) fn on_arrival(&mut self, now: Instant) {
-        self.ack_within(Self::ACK_DELAY, now);
+        if self.ack == AckTimer::Idle {
+            self.ack_by(now + Self::ACK_DELAY, now);
+        }
     }
 
-    /// Acknowledges so long after the last acknowledgement, or earlier if that was decided before.
-    fn ack_within(&mut self, delay: Duration, now: Instant) {
-        let Some(at) = self.acked_at.map(|at| at + delay).filter(|at| now < *at) else {
-            self.ack = AckTimer::Now;
-            return;
-        };
-        self.ack = match self.ack {
-            AckTimer::Idle => AckTimer::At(at),
-            AckTimer::At(earlier) => AckTimer::At(at.min(earlier)),
-            AckTimer::Now => AckTimer::Now,
-        };
+    /// Acknowledges [`ACK_DELAY`](Self::ACK_DELAY) after the last acknowledgement, or at `end` if that is earlier.
+    fn ack_by(&mut self, end: Instant, now: Instant) {
+        let at = self.acked_at.map(|at| at + Self::ACK_DELAY);
+        if self.ack != AckTimer::Now {
+            self.ack = at
+                .filter(|at| now < *at)
+                .map_or(AckTimer::Now, |at| AckTimer::At(at.min(end)));
+        }
     }
 
     /// The application took something; `waiting` is the cost of what it has not taken.

@@ -3,6 +3,7 @@
 mod event;
 mod incoming;
 mod outgoing;
+mod pace;
 mod receiving;
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use rondevu_core::{
 
 pub use self::event::ChannelEvent;
 pub(crate) use self::outgoing::Outgoing;
+use self::pace::Pace;
 use self::receiving::{Receiving, age_max, order};
 use crate::config::{ChannelConfig, ConnectionConfig, HalfOpen};
 use crate::error::{ProtocolViolation, SendError};
@@ -40,6 +42,7 @@ pub struct ChannelMachine {
     fame: Fame,
     message_bytes_max: u64,
     low_threshold: usize,
+    pace: Pace,
     /// What was unconfirmed when the channel closed.
     left_over: Unconfirmed,
     events: VecDeque<ChannelEvent>,
@@ -127,6 +130,7 @@ impl ChannelMachine {
             fame: Fame::Doubtful,
             message_bytes_max: connection.message_bytes_max,
             low_threshold: 0,
+            pace: Pace::default(),
             left_over: Unconfirmed::default(),
             events: VecDeque::new(),
         }
@@ -249,6 +253,7 @@ impl ChannelMachine {
 
     fn attach(&mut self) {
         self.stream = Stream::Attached;
+        self.pace = Pace::default();
         if let Sending::Finishing { announced } = &mut self.sending {
             *announced = false;
         }

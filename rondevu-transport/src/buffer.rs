@@ -26,13 +26,22 @@ impl Buffer {
 
     /// A buffer of `len` bytes to be overwritten; what they are before is not specified.
     pub fn filled(len: usize) -> Self {
-        let mut buffer = Self::take(len);
-        if buffer.storage.len() < len {
-            buffer.reserve(len);
-            buffer.storage.resize(len, 0);
+        Self::take(len).of_len(len)
+    }
+
+    /// The same if this thread has kept one that is large enough.
+    pub fn kept(len: usize) -> Option<Self> {
+        let buffer = Self::take(len);
+        (buffer.storage.capacity() >= len).then(|| buffer.of_len(len))
+    }
+
+    fn of_len(mut self, len: usize) -> Self {
+        if self.storage.len() < len {
+            self.reserve(len);
+            self.storage.resize(len, 0);
         }
-        buffer.len = len;
-        buffer
+        self.len = len;
+        self
     }
 
     /// A copy of `bytes`.
@@ -125,9 +134,11 @@ impl Drop for Buffer {
         let _ = SHELVES.try_with(|shelves| {
             let mut shelves = shelves.borrow_mut();
             let shelf = shelves.of(storage.capacity());
-            if shelf.kept.len() < shelf.max {
-                shelf.kept.push(storage);
+            if shelf.kept.len() == shelf.max {
+                // It is of a size that nobody has asked for.
+                shelf.kept.remove(0);
             }
+            shelf.kept.push(storage);
         });
     }
 }

@@ -12,7 +12,7 @@ pub struct Datagram {
     pub source: SocketAddr,
     /// Where it goes.
     pub destination: SocketAddr,
-    /// The payload, at most [`DATAGRAM_BYTES_MAX`] bytes.
+    /// The payload, at most [`DATAGRAM_BYTES_MAX`] bytes unless larger ones were asked for.
     pub payload: Vec<u8>,
 }
 

@@ -35,7 +35,7 @@ use crate::{Datagram, Received};
 ///
 /// # Limits
 ///
-/// For each link 16 addresses and 32 requests are remembered, for each pair of addresses 8 links;
+/// For each link 16 addresses and 64 requests are remembered, for each pair of addresses 8 links;
 /// the oldest give way, and links that are still in their handshake before the others.
 #[derive(Debug)]
 pub struct Router<K> {
@@ -305,8 +305,8 @@ impl<K: Copy> Iterator for Routes<K> {
 
 /// A checklist has up to a hundred pairs of addresses, but few that answer.
 const PATHS_MAX: usize = 16;
-/// Checks go out every 50 ms at most; 32 cover a round trip of 1.6 s.
-const TRANSACTIONS_MAX: usize = 32;
+/// Checks go out every 50 ms at most, and eight probes in a second; 64 cover a round trip of two.
+const TRANSACTIONS_MAX: usize = 64;
 /// One link, its successor, and those of a peer that tries too often.
 const TENANTS_MAX: usize = 8;
 

@@ -21,8 +21,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// A batch of one.
     pub(crate) fn of(datagram: &Datagram) -> Self {
-        let mut contents = Buffer::with_capacity(BYTES_MAX);
-        contents.extend_from_slice(&datagram.payload);
+        let contents = Buffer::copy_of(&datagram.payload);
         Self {
             source: datagram.source,
             destination: datagram.destination,
@@ -38,11 +37,19 @@ impl Batch {
         let fits = self.source == datagram.source
             && self.destination == datagram.destination
             && (1..=self.stride).contains(&len)
+            // A probe may be too large for the interface, which would refuse the others with it.
+            && !is_stun(&self.contents)
+            && !is_stun(&datagram.payload)
             // A shorter one was the last.
             && self.contents.len() == self.stride * self.datagrams
             && self.datagrams < DATAGRAMS_MAX
             && self.contents.len() + len <= BYTES_MAX;
         if fits {
+            if self.datagrams == 1 {
+                let mut contents = Buffer::with_capacity(BUFFER_BYTES);
+                contents.extend_from_slice(&self.contents);
+                self.contents = contents;
+            }
             self.contents.extend_from_slice(&datagram.payload);
             self.datagrams += 1;
         }
@@ -69,8 +76,15 @@ impl Batch {
     }
 }
 
+/// RFC 7983 tells protocols apart by their first byte.
+fn is_stun(payload: &[u8]) -> bool {
+    matches!(payload.first(), Some(0..=3))
+}
+
 /// What Linux takes at once.
 const DATAGRAMS_MAX: usize = 64;
+/// As large as what is received at once, so that each may take the place of the other.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// The length field of IPv4 counts its own header of up to 60 bytes and the 8 of UDP.
 const BYTES_MAX: usize = 65_535 - 60 - 8;
 
@@ -100,6 +114,17 @@ mod tests {
         assert_eq!(lens(64), [2380]);
         assert_eq!(lens(2), [2300, 80]);
         assert_eq!(lens(1), [1150, 1150, 80]);
+    }
+
+    #[test]
+    fn a_probe_travels_alone() {
+        let probe = |len| Datagram {
+            payload: vec![0; len],
+            ..datagram(2, 0)
+        };
+        assert!(!Batch::of(&probe(1452)).push(&probe(100)));
+        assert!(!Batch::of(&probe(1452)).push(&datagram(2, 100)));
+        assert!(!Batch::of(&datagram(2, 1452)).push(&probe(100)));
     }
 
     #[test]

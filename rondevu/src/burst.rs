@@ -41,17 +41,15 @@ impl Burst {
         })
     }
 
-    /// Keeps the first so many datagrams and gives the rest, if there is one.
-    pub(crate) fn split_off(&mut self, datagrams: usize) -> Option<Self> {
-        let at = self.stride.saturating_mul(datagrams);
-        let rest = self.payload.get(at..).filter(|rest| !rest.is_empty())?;
-        let payload = Buffer::copy_of(rest);
-        self.payload.truncate(at);
-        Some(Self { payload, ..*self })
-    }
-
-    pub(crate) fn copy(&self) -> Self {
-        let payload = Buffer::copy_of(&self.payload);
+    /// A copy of so many datagrams behind the first `skipped`.
+    pub(crate) fn part(&self, skipped: usize, datagrams: usize) -> Self {
+        let at = |datagrams| {
+            self.payload
+                .len()
+                .min(self.stride.saturating_mul(datagrams))
+        };
+        let part = at(skipped)..at(skipped.saturating_add(datagrams));
+        let payload = Buffer::copy_of(&self.payload[part]);
         Self { payload, ..*self }
     }
 }
@@ -198,15 +196,11 @@ mod tests {
     fn a_burst_falls_into_its_datagrams() {
         let all = burst(b"aabbc", 2);
         assert_eq!(payloads(&all), [&b"aa"[..], b"bb", b"c"]);
-        let mut first = all.copy();
-        let rest = first.split_off(1).unwrap();
-        assert_eq!(payloads(&first), [b"aa"]);
-        assert_eq!(payloads(&rest), [&b"bb"[..], b"c"]);
-        for datagrams in [2, 3, usize::MAX] {
-            let mut all = rest.copy();
-            assert!(all.split_off(datagrams).is_none());
-            assert_eq!(all.payload, rest.payload);
-        }
+        assert_eq!(payloads(&all.part(0, 1)), [b"aa"]);
+        assert_eq!(payloads(&all.part(1, 2)), [&b"bb"[..], b"c"]);
+        assert_eq!(payloads(&all.part(2, usize::MAX)), [b"c"]);
+        assert!(payloads(&all.part(3, 1)).is_empty());
+        assert!(payloads(&all.part(usize::MAX, 1)).is_empty());
     }
 
     #[test]

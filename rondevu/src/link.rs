@@ -337,9 +337,10 @@ impl Routes {
     /// Hands datagrams to the links that they may be for.
     pub(crate) fn deliver(&self, burst: Burst) {
         let table = lock(&self.0);
-        let mut next = Some(burst);
-        while let Some(mut burst) = next {
-            let mut datagrams = burst.datagrams();
+        let all = burst.datagrams().count();
+        let mut done = 0;
+        while done < all {
+            let mut datagrams = burst.datagrams().skip(done);
             let Some(first) = datagrams.next() else {
                 return;
             };
@@ -350,12 +351,15 @@ impl Routes {
                 goes_along(*datagram) || table.router.route(*datagram) == routes
             };
             let alike = 1 + datagrams.take_while(is_alike).count();
-            next = burst.split_off(alike);
             let mut inlets = routes.filter_map(|id| table.inlets.get(&id));
             if let Some(first) = inlets.next() {
-                inlets.for_each(|inlet| inlet.push(burst.copy()));
-                first.push(burst);
+                inlets.for_each(|inlet| inlet.push(burst.part(done, alike)));
+                if alike == all {
+                    return first.push(burst);
+                }
+                first.push(burst.part(done, alike));
             }
+            done += alike;
         }
     }
 }

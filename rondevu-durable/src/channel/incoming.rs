@@ -65,7 +65,10 @@ impl ChannelMachine {
                 }
             }
             ChannelFrame::Ack { next, credit } => {
+                let before = self.outbox.buffered_bytes();
                 self.watching_buffered_bytes(|outbox| outbox.on_ack(next, credit))?;
+                let confirmed = before.saturating_sub(self.outbox.buffered_bytes());
+                self.pace.on_confirmed(confirmed, now);
             }
             ChannelFrame::Fin { at } => self.on_fin(at)?,
             ChannelFrame::FinAck => self.on_fin_ack()?,

@@ -48,6 +48,12 @@ impl ChannelMachine {
         })
     }
 
+    /// Whether messages that wait may travel together in large batches. They share their fate then: what a lossy
+    /// or an unordered channel has lost of one would take the others with it.
+    pub(crate) fn is_batching(&self) -> bool {
+        self.pace.is_fast() && self.options.ordered && !self.is_lossy()
+    }
+
     fn poll_frames(&mut self, room: usize, now: Instant) -> Option<Bytes> {
         let mut out = Vec::new();
         let ack = self.receiving.poll_ack(now);

@@ -424,13 +424,15 @@ impl ConnectionMachine {
     fn poll_channels(&mut self, now: Instant) -> Option<Transmit> {
         let live = self.live.as_ref()?;
         let link = live.id;
-        let room = match &live.kind {
+        let bytes_max = live.message_bytes_max;
+        let (room, batch) = match &live.kind {
             LinkKind::Session(_) => {
                 let fragment = self.config.fragment_bytes_max() as usize;
                 let least = fragment + ChannelFrame::DATA_HEADER_BYTES_MAX + FEW_FRAMES_BYTES;
-                least.max(live.batch_bytes).min(live.message_bytes_max)
+                let batch = least.max(live.batch_bytes);
+                (least.min(bytes_max), batch.min(bytes_max))
             }
-            LinkKind::Plain { .. } => live.message_bytes_max,
+            LinkKind::Plain { .. } => (bytes_max, bytes_max),
         };
         let mut turn = self.last_served;
         for _ in 0..self.channels.len() {
@@ -443,6 +445,7 @@ impl ConnectionMachine {
                 continue;
             };
             let (queued, state) = (channel.outbox().queue_len(), channel.state());
+            let room = if channel.is_batching() { batch } else { room };
             let outgoing = channel.poll_transmit(room, now);
             if channel.outbox().queue_len() < queued || channel.state() != state {
                 self.touched.push_back(id);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dimpl::DtlsCertificate;
@@ -38,9 +39,28 @@ pub(super) struct Shared {
     pub(super) fingerprint: [u8; 32],
     pub(super) dtls: Arc<dimpl::Config>,
     pub(super) sctp: SctpConfig,
+    /// Until then paths are not asked for large datagrams, in nanoseconds from the origin.
+    narrow_until: AtomicU64,
 }
 
 impl Shared {
+    /// The largest datagram that new links may ask their path for.
+    pub(super) fn datagram_bytes_max(&self, now: Instant) -> usize {
+        let until = Duration::from_nanos(self.narrow_until.load(Ordering::Relaxed));
+        match now.since_origin() < until {
+            true => BASE_BYTES,
+            false => self.config.datagram_bytes_max,
+        }
+    }
+
+    /// A link has ended since its path no longer carried its datagrams. Its successor may begin on the same
+    /// path and be led to the same place.
+    pub(super) fn on_narrow_path(&self, now: Instant) {
+        let until = (now + NARROW_TIME).since_origin();
+        let nanos = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
+        self.narrow_until.fetch_max(nanos, Ordering::Relaxed);
+    }
+
     /// How many bytes of messages a link buffers.
     pub(super) fn buffer_bytes(&self) -> usize {
         self.config.buffer_bytes_or(BUFFER_BYTES)
@@ -78,6 +98,7 @@ impl ComposedFactory {
                 fingerprint,
                 dtls: Arc::new(dtls),
                 sctp,
+                narrow_until: AtomicU64::new(0),
             }),
         })
     }
@@ -161,6 +182,8 @@ impl fmt::Debug for ComposedFactory {
 
 /// The tag of the only media section.
 pub(super) const MID: &str = "0";
+/// Networks change with the places where people are.
+const NARROW_TIME: Duration = Duration::from_secs(10 * 60);
 /// A link without a word from the peer for so long is given up by those who wait for it anyway.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(40);
 /// What a link buffers if nobody says otherwise.

@@ -170,6 +170,16 @@ impl Ice {
         }
     }
 
+    /// Whether the peer has made this response: nobody else has its password.
+    pub(super) fn is_answer_of_peer(&self, response: &[u8]) -> bool {
+        let remote = self.agent.remote_credentials();
+        let (Some(remote), Ok(message)) = (remote, Message::from_bytes(response)) else {
+            return false;
+        };
+        let credentials = ShortTermCredentials::new(remote.pass.clone());
+        message.validate_integrity(&credentials.into()).is_ok()
+    }
+
     pub(super) fn handle_timeout(&mut self, now: std::time::Instant) {
         self.agent.handle_timeout(now);
     }
@@ -224,7 +234,7 @@ fn request(
     let mut message = Message::builder(kind, transaction, MessageWriteVec::new());
     message.add_attribute(&Username::new(username)?)?;
     message.add_attribute(&RawAttribute::new(PRIORITY, &PRIORITY_PEER_REFLEXIVE))?;
-    // The lowest tie-breaker: if the roles are in conflict, this is not the place to solve that.
+    // No path is chosen before the roles are settled, so the tie-breaker is looked at by nobody.
     message.add_attribute(&RawAttribute::new(role, &[0; 8]))?;
     if let Some(bytes) = probe.bytes {
         let others = message.len() + ATTRIBUTE_HEADER_BYTES + INTEGRITY_BYTES + FINGERPRINT_BYTES;

@@ -13,7 +13,7 @@ use super::channels::{Channel, ChannelNews, Channels};
 use super::dtls::{Dtls, Said, Side};
 use super::factory::{MID, Shared};
 use super::ice::{Ice, News, Role, Route};
-use super::path_mtu::PathMtu;
+use super::path_mtu::{BASE_BYTES, PathMtu};
 use crate::datagram::batch_bytes;
 use crate::rtc::flight::Flight;
 use crate::rtc::idleness::Idleness;
@@ -91,7 +91,7 @@ impl ComposedLink {
         Self {
             streams: Streams::new(shared.config.streams_max),
             channels: Channels::new(&shared.sctp),
-            path_mtu: PathMtu::new(shared.config.datagram_bytes_max),
+            path_mtu: PathMtu::new(BASE_BYTES),
             shared,
             now: Instant::ORIGIN,
             phase: Phase::Offering { early_checks: 0 },
@@ -145,6 +145,7 @@ impl ComposedLink {
             side,
             is_secured: false,
         }));
+        self.path_mtu = PathMtu::new(self.shared.datagram_bytes_max(self.now));
         self.ice.begin(remote, role);
         // The checks that came before the answer are worked off one in each call, 50 ms apart.
         // They are old enough.
@@ -217,8 +218,10 @@ impl ComposedLink {
             match news {
                 News::Chosen(route) => {
                     debug!(?route, "path chosen");
+                    if self.route != Some(route) {
+                        self.path_mtu.on_route(self.now);
+                    }
                     let first = self.route.replace(route).is_none();
-                    self.path_mtu.on_route(self.now);
                     match first {
                         true => self.on_path(),
                         false => self.idleness.on_other_path(self.now),
@@ -276,8 +279,13 @@ impl ComposedLink {
 
     /// Asks whether the path carries large datagrams.
     fn probe_path(&mut self) {
-        let Some(route) = self.route else { return };
+        let (Some(route), Some(_)) = (self.route, self.negotiated()) else {
+            return;
+        };
         if self.path_mtu.is_lost() {
+            self.shared.on_narrow_path(self.now);
+            // The peer cannot see it, but the farewell is small.
+            self.say_farewell();
             let why = "the path does not carry datagrams as large as before";
             return self.end(LinkClosed::Failed(why.into()));
         }
@@ -446,6 +454,16 @@ impl ComposedLink {
         if !due.is_empty() {
             debug!(datagrams = due.len(), "peer is silent, repeating");
             self.transmits.extend(due.iter().cloned());
+        }
+    }
+
+    /// Tells the peer that this was all.
+    fn say_farewell(&mut self) {
+        if let Some(negotiated) = self.negotiated_mut() {
+            match negotiated.dtls.close() {
+                Ok(()) => self.hear_dtls(),
+                Err(error) => debug!(%error, "the peer could not be told"),
+            }
         }
     }
 

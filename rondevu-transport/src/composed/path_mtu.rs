@@ -29,6 +29,8 @@ pub(super) struct PathMtu {
     bytes_max: usize,
     size: Size,
     probing: Option<Probing>,
+    /// Whether the path is another than the one that was probed.
+    is_doubtful: bool,
     /// When the path is to be probed again.
     confirm_at: Option<Instant>,
 }
@@ -64,15 +66,17 @@ pub(super) struct Probe {
 impl PathMtu {
     /// Searches for datagrams of `bytes_max`.
     pub(super) fn new(bytes_max: usize) -> Self {
+        // What is not a multiple of four has no STUN message of its size.
+        let bytes_max = bytes_max / 4 * 4;
         let size = match bytes_max > BASE_BYTES {
             true => Size::Searching { found: false },
             false => Size::Base,
         };
         Self {
-            // What is not a multiple of four has no STUN message of its size.
-            bytes_max: bytes_max / 4 * 4,
+            bytes_max,
             size,
             probing: None,
+            is_doubtful: false,
             confirm_at: None,
         }
     }
@@ -80,11 +84,18 @@ impl PathMtu {
     /// The link goes this way from now on; what was known is of another.
     pub(super) fn on_route(&mut self, now: Instant) {
         match &mut self.size {
-            Size::Base => return,
-            Size::Searching { found } => *found = false,
-            Size::Large => {}
+            Size::Base => {}
+            Size::Searching { found } => {
+                *found = false;
+                self.probe(now);
+            }
+            Size::Large => {
+                // A link with little to say goes on whatever the path carries.
+                self.is_doubtful = true;
+                self.probing = None;
+                self.confirm_at = None;
+            }
         }
-        self.probe(now);
     }
 
     fn probe(&mut self, now: Instant) {
@@ -112,29 +123,35 @@ impl PathMtu {
 
     /// A datagram of `bytes` was sent.
     pub(super) fn on_sent(&mut self, bytes: usize, now: Instant) {
-        if bytes > BASE_BYTES && self.size == Size::Large && self.probing.is_none() {
-            self.confirm_at.get_or_insert(now + CONFIRM_INTERVAL);
+        if bytes <= BASE_BYTES || self.size != Size::Large || self.probing.is_some() {
+            return;
+        }
+        match std::mem::take(&mut self.is_doubtful) {
+            true => self.probe(now),
+            false => drop(self.confirm_at.get_or_insert(now + CONFIRM_INTERVAL)),
         }
     }
 
-    /// A request with this number was answered; whether it was a probe.
-    pub(super) fn on_answer(&mut self, transaction: Transaction) -> bool {
+    /// Whether an answer with this number is waited for.
+    pub(super) fn awaits(&self, transaction: Transaction) -> bool {
+        let probing = self.probing.as_ref();
+        probing.is_some_and(|it| it.large.contains(&transaction) || it.small.contains(&transaction))
+    }
+
+    /// The peer has answered a probe.
+    pub(super) fn on_answer(&mut self, transaction: Transaction) {
         let Some(probing) = &mut self.probing else {
-            return false;
+            return;
         };
         if probing.large.contains(&transaction) {
             if let Size::Searching { found } = &mut self.size {
                 *found = true;
             }
             self.probing = None;
-            return true;
-        }
-        let known = probing.small.iter().position(|known| *known == transaction);
-        if let Some(at) = known {
+        } else if let Some(at) = probing.small.iter().position(|it| *it == transaction) {
             probing.small.remove(at);
             probing.small_answered += 1;
         }
-        known.is_some()
     }
 
     /// Whether large datagrams are in use and do not arrive.
@@ -176,7 +193,7 @@ impl PathMtu {
     }
 }
 
-/// Nobody but the peer can know it.
+/// One that nobody can guess.
 pub(super) fn draw_transaction() -> Transaction {
     let [_, _, _, _, transaction @ ..] = u128::from(TransactionId::generate()).to_be_bytes();
     transaction
@@ -191,9 +208,9 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 const SEARCHES_MAX: u32 = 8;
 /// While large datagrams are sent, whether they arrive is asked that often.
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
-/// With a fifth of all datagrams lost in each direction, a dozen large ones in a row are lost in one of a
-/// hundred thousand tries.
-const SMALL_ANSWERED_MAX: u32 = 8;
+/// With a fifth of all datagrams lost in each direction, so many small ones are answered before any large one in
+/// one of eight million tries.
+const SMALL_ANSWERED_MAX: u32 = 12;
 /// Answers to older probes come too late: 8 s at [`PROBE_INTERVAL`].
 const KNOWN_MAX: usize = 32;
 
@@ -211,7 +228,7 @@ mod tests {
         path.on_route(at(0));
         let [probe, _] = path.poll_probes(at(0)).unwrap();
         assert_eq!(probe.bytes, Some(1452));
-        assert!(path.on_answer(probe.transaction));
+        path.on_answer(probe.transaction);
         assert_eq!(path.settle(), 1452);
         path
     }
@@ -238,9 +255,10 @@ mod tests {
         let mut path = PathMtu::new(1452);
         path.on_route(at(0));
         let [probe, small] = path.poll_probes(at(0)).unwrap();
-        assert!(path.on_answer(small.transaction));
+        path.on_answer(small.transaction);
+        assert!(path.awaits(probe.transaction) && !path.awaits(small.transaction));
         assert_eq!(path.settle(), BASE_BYTES);
-        assert!(!path.on_answer(probe.transaction), "it is too late");
+        assert!(!path.awaits(probe.transaction), "it is too late");
         path.on_route(at(10));
         path.on_sent(1452, at(10));
         assert_eq!(path.poll_timeout(), None);
@@ -252,7 +270,7 @@ mod tests {
         let mut path = PathMtu::new(1452);
         path.on_route(at(0));
         let [probe, _] = path.poll_probes(at(0)).unwrap();
-        assert!(path.on_answer(probe.transaction));
+        path.on_answer(probe.transaction);
         path.on_route(at(10));
         assert_eq!(path.settle(), BASE_BYTES);
     }
@@ -284,10 +302,13 @@ mod tests {
     #[test]
     fn a_path_that_only_carries_small_ones_is_lost() {
         let mut path = large();
-        path.on_route(at(100));
+        path.on_route(at(50));
+        path.on_sent(100, at(60));
+        assert_eq!(path.poll_timeout(), None, "small ones pass");
+        path.on_sent(1452, at(100));
         assert_eq!(
             run(&mut path, 100, |probe| probe.bytes.is_none()),
-            100 + 7 * 250
+            100 + 11 * 250
         );
         assert!(path.is_lost());
     }
@@ -296,6 +317,7 @@ mod tests {
     fn a_dead_path_is_not_lost_for_its_size() {
         let mut path = large();
         path.on_route(at(0));
+        path.on_sent(1452, at(0));
         for now in 0..60_000 {
             path.poll_probes(at(now));
             let probing = path.probing.as_ref().unwrap();

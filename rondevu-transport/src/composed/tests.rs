@@ -262,9 +262,26 @@ fn a_path_that_carries_less_than_before_ends_the_link() {
     let since = pair.now;
     assert!(!carries_a_message(&mut pair, at_dialer));
     let took = pair.now - since;
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     let why = "the path does not carry datagrams as large as before";
     assert_eq!(pair.service.closed(), Some(&LinkClosed::Failed(why.into())));
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.dialer.closed(), Some(&LinkClosed::Remote));
+}
+
+#[test]
+fn after_a_path_that_carries_less_others_are_not_tried_for_a_while() {
+    let factory = fixture();
+    let conditions = Conditions::delay(Duration::from_millis(20));
+    let mut pair = Pair::new(&factory, 1, conditions).unwrap();
+    let at_dialer = pair.connect();
+    pair.network.carry_at_most(1300);
+    assert!(!carries_a_message(&mut pair, at_dialer));
+    let mut successor = Pair::new(&factory, 2, conditions).unwrap();
+    successor.now = pair.now;
+    let at_dialer = successor.connect();
+    successor.network.carry_at_most(1300);
+    assert!(carries_a_message(&mut successor, at_dialer));
 }
 
 #[test]

@@ -70,12 +70,13 @@ impl RtcConfig {
     }
 
     /// The largest datagram that the composed engine sends, in bytes of what UDP carries, if the path is
-    /// found to carry it. Default 1,452 bytes, which fit an Ethernet with IPv6; values up to 16,384 make
-    /// sense in networks with larger packets. With 1,228 and less the path is not asked, since each
-    /// carries that. str0m sends 1,150 bytes at most, whatever is set here.
+    /// found to carry it. Default 1,452 bytes, which fit an Ethernet with IPv6; 2,000 at most, as browsers take
+    /// no more. With 1,228 and less the path is not asked, and datagrams have up to 1,228, which each path
+    /// carries. The embedder's sockets have to forbid that routers cut datagrams up ("don't fragment"),
+    /// as those of quinn-udp do. str0m sends 1,150 bytes at most, whatever is set here.
     #[must_use]
     pub fn datagram_bytes_max(mut self, bytes: usize) -> Self {
-        self.datagram_bytes_max = bytes.min(RECORD_BYTES_MAX);
+        self.datagram_bytes_max = bytes.min(BROWSER_BYTES_MAX);
         self
     }
 
@@ -112,8 +113,8 @@ impl Default for RtcConfig {
     }
 }
 
-/// A DTLS record holds 16 KiB (RFC 6347, section 4.1).
-const RECORD_BYTES_MAX: usize = 16 * 1024;
+/// Chromium has 2,048 bytes for a DTLS record, and drops a larger one.
+const BROWSER_BYTES_MAX: usize = 2_000;
 /// What RFC 8841 lets everybody send who has not been told otherwise.
 pub(crate) const UNNEGOTIATED_BYTES: usize = 64 * 1024;
 /// The largest message that is sent, if the peer takes it and the buffer is not larger: what

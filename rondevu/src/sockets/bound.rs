@@ -108,7 +108,8 @@ impl Bound {
     }
 
     fn receive_into(&self, slots: &mut Slots, deliver: impl Fn(Burst)) -> io::Result<()> {
-        let slots = slots.get_or_insert_with(|| std::array::from_fn(|_| slot()));
+        let new = || std::array::from_fn(|_| Buffer::filled(BURST_BYTES_MAX));
+        let slots = slots.get_or_insert_with(new);
         let mut metas = [RecvMeta::default(); BURSTS_MAX];
         let mut slices = slots.each_mut().map(|slot| IoSliceMut::new(slot));
         let received = self
@@ -149,18 +150,25 @@ fn widen(socket: &UdpSocket) {
     }
 }
 
-fn slot() -> Buffer {
-    Buffer::filled(BURST_BYTES_MAX)
-}
-
-/// The first `len` bytes of a slot: themselves where they fill most of it, else a copy.
+/// The first `len` bytes of a slot: themselves if they fill most of it and there is another for its place, else
+/// a copy.
 fn take(slot: &mut Buffer, len: usize) -> Buffer {
     if len < BURST_BYTES_MAX / 2 {
         return Buffer::copy_of(&slot[..len]);
     }
-    let mut taken = std::mem::replace(slot, self::slot());
-    taken.truncate(len);
-    taken
+    match Buffer::kept(BURST_BYTES_MAX) {
+        Some(other) => {
+            let mut taken = std::mem::replace(slot, other);
+            taken.truncate(len);
+            taken
+        }
+        None => {
+            // It may take the place of a slot later.
+            let mut copy = Buffer::with_capacity(BURST_BYTES_MAX);
+            copy.extend_from_slice(&slot[..len]);
+            copy
+        }
+    }
 }
 
 type Slots = Option<[Buffer; BURSTS_MAX]>;

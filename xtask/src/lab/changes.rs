@@ -57,7 +57,7 @@ struct Stage<'a> {
 type Told = (Duration, String);
 type Story = fn(&Stage<'_>) -> Result<Told>;
 
-const STORIES: [(&str, Story); 13] = [
+const STORIES: [(&str, Story); 15] = [
     ("TURN over TLS", over_tls),
     ("relays alone on both sides", relays_alone),
     ("wrong TURN credentials", wrong_credentials),
@@ -71,11 +71,15 @@ const STORIES: [(&str, Story); 13] = [
     ("1 Mbit/s", slow_line),
     ("200 ms delay", far_away),
     ("10 % out of order", out_of_order),
+    ("packets of 1,300 bytes at most", narrow),
+    ("the same from the middle on", narrowed),
 ];
 
 const STUN: [&str; 2] = ["--ice-server", "stun:203.0.113.10"];
 const TURN: [&str; 2] = ["--ice-server", "turn:203.0.113.10"];
 const TURN_ONLY: [&str; 3] = ["--ice-server", "turn:203.0.113.10", "--relay-only"];
+/// Its datagrams are larger where the path carries them.
+const COMPOSED: [&str; 4] = ["--ice-server", "stun:203.0.113.10", "--engine", "composed"];
 const TLS_ONLY: [&str; 3] = ["--ice-server", "turns:203.0.113.10", "--relay-only"];
 
 impl Stage<'_> {
@@ -266,6 +270,35 @@ fn out_of_order(stage: &Stage<'_>) -> Result<Told> {
     }
     let what = format!("slowest of 20 times 100 kB each way; {late} of {carried} frames late");
     Ok((slowest, what))
+}
+
+/// A tunnel is on the way, and nobody hears of what is too large for it.
+fn narrow(stage: &Stage<'_>) -> Result<Told> {
+    make_narrow()?;
+    let mut pair = stage.connect(&COMPOSED, &COMPOSED)?;
+    let took = pair.exchange_bytes(100_000, LIMIT)?;
+    match pair.repairs()? {
+        0 => Ok((took, "100 kB each way over one link".into())),
+        links => bail!("{links} links were lost"),
+    }
+}
+
+/// The way leads through a tunnel suddenly, with datagrams in use that are too large for it.
+fn narrowed(stage: &Stage<'_>) -> Result<Told> {
+    let mut pair = stage.connect(&COMPOSED, &COMPOSED)?;
+    pair.exchange_bytes(100_000, LIMIT)?;
+    make_narrow()?;
+    let took = pair.exchange_bytes(100_000, LIMIT)?;
+    match pair.repairs()? {
+        0 => bail!("the link was kept, so its datagrams were small before"),
+        _ => Ok((took, "100 kB each way, over a new link".into())),
+    }
+}
+
+/// A virtual cable drops what is too large for either of its ends.
+fn make_narrow() -> Result<()> {
+    let router = Side::B.router();
+    sh(&format!("ip -n {router} link set wan mtu 1300"))
 }
 
 /// Where servers and peers keep their files.

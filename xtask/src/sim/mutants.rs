@@ -123,8 +123,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "acks that wait for company never leave",
         file: WINDOW,
-        find: "                .map_or(AckTimer::Now, AckTimer::At);",
-        replace: "                .map_or(AckTimer::Now, |_| AckTimer::Idle);",
+        find: ".map_or(AckTimer::Now, |at| AckTimer::At(at.min(end)));",
+        replace: ".map_or(AckTimer::Now, |_| AckTimer::Idle);",
     },
     Mutant {
         name: "credit is forgotten",

@@ -131,12 +131,7 @@ impl Transport for ComposedLink {
         self.advance(now);
         // What was written goes out before the farewell.
         self.work();
-        if let Some(negotiated) = self.negotiated_mut() {
-            match negotiated.dtls.close() {
-                Ok(()) => self.hear_dtls(),
-                Err(error) => debug!(%error, "the peer could not be told"),
-            }
-        }
+        self.say_farewell();
         self.end(LinkClosed::Local);
     }
 

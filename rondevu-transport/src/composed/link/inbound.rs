@@ -7,10 +7,12 @@ impl ComposedLink {
         let Some(stun) = Stun::parse(datagram.payload) else {
             return trace!(?datagram, "malformed STUN ignored");
         };
-        if matches!(stun.class(), Class::Success | Class::Failure)
-            && self.path_mtu.on_answer(stun.transaction())
+        if stun.class() == Class::Success
+            && self.path_mtu.awaits(stun.transaction())
+            && self.route.is_some_and(|it| it.remote == datagram.source)
+            && self.ice.is_answer_of_peer(datagram.payload)
         {
-            return;
+            return self.path_mtu.on_answer(stun.transaction());
         }
         let proven = self.sources.is_proven(datagram.source);
         let accepted = proven || self.ice.accepts(datagram);

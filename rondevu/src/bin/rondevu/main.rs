@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use rondevu::{IceServer, Rondevu, RondevuBuilder};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rondevu::{Engine, IceServer, Rondevu, RondevuBuilder};
 use tracing_subscriber::EnvFilter;
 
 /// Two programs find each other by name and keep talking, whatever the network does.
@@ -80,6 +80,34 @@ struct Network {
     /// Tell peers addresses of TURN servers alone, and none of this machine.
     #[arg(long, env = "RONDEVU_RELAY_ONLY", requires = "ice_server")]
     relay_only: bool,
+    /// The WebRTC engine. Peers need not have the same.
+    #[arg(
+        long,
+        env = "RONDEVU_ENGINE",
+        value_name = "ENGINE",
+        default_value = "str0m"
+    )]
+    engine: EngineName,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EngineName {
+    /// In use for years, and small in memory.
+    #[value(name = "str0m")]
+    Str0m,
+    /// Several times as fast with much data.
+    #[cfg(feature = "engine-composed")]
+    Composed,
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Str0m => Self::Str0m,
+            #[cfg(feature = "engine-composed")]
+            EngineName::Composed => Self::Composed,
+        }
+    }
 }
 
 impl Network {
@@ -93,7 +121,10 @@ impl Network {
                 (_, _) => server,
             });
         }
-        let builder = Rondevu::builder().server(&self.server).bind(self.bind);
+        let builder = Rondevu::builder()
+            .server(&self.server)
+            .bind(self.bind)
+            .engine(self.engine.into());
         Ok(match self.relay_only {
             true => builder.relay_only(servers),
             false => builder.ice_servers(servers),
