@@ -13,13 +13,13 @@ use crate::stun::Transaction;
 ///
 /// SCTP is told once how large its packets may be, so the search has the time of the DTLS handshake,
 /// which needs two round trips where a probe needs one. A link whose path turns out to carry less
-/// later cannot be helped; it ends, and its successor searches anew.
+/// later cannot be helped; it ends, and for a while new links do not search.
 ///
 /// A probe is a binding request as large as the datagrams to be. Each has a small one beside it: when the
 /// small ones are answered time and again and the large ones never, it is for their size.
 ///
 /// ```text
-///             answered in time              large ones sent, or another path
+///             answered in time              large ones sent, now and then
 /// Searching ──────────────────► Large ────────────────────────► Large, probing ──► lost
 ///     └────────► Base             ▲                                   │
 ///      not answered               └───────────────────────────────────┘ answered
