@@ -222,11 +222,17 @@ mod tests {
         Instant::from_origin(Duration::from_millis(millis))
     }
 
-    /// A search that has found 1,452 bytes, in use.
-    fn large() -> PathMtu {
+    /// A search for 1,452 bytes, and its first probes.
+    fn searching() -> (PathMtu, [Probe; 2]) {
         let mut path = PathMtu::new(1452);
         path.on_route(at(0));
-        let [probe, _] = path.poll_probes(at(0)).unwrap();
+        let probes = path.poll_probes(at(0)).unwrap();
+        (path, probes)
+    }
+
+    /// A search that has found 1,452 bytes, in use.
+    fn large() -> PathMtu {
+        let (mut path, [probe, _]) = searching();
         assert_eq!(probe.bytes, Some(1452));
         path.on_answer(probe.transaction);
         assert_eq!(path.settle(), 1452);
@@ -252,9 +258,7 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_found_in_time_keeps_the_base() {
-        let mut path = PathMtu::new(1452);
-        path.on_route(at(0));
-        let [probe, small] = path.poll_probes(at(0)).unwrap();
+        let (mut path, [probe, small]) = searching();
         path.on_answer(small.transaction);
         assert!(path.awaits(probe.transaction) && !path.awaits(small.transaction));
         assert_eq!(path.settle(), BASE_BYTES);
@@ -267,9 +271,7 @@ mod tests {
 
     #[test]
     fn another_path_before_the_end_of_the_search_is_another_search() {
-        let mut path = PathMtu::new(1452);
-        path.on_route(at(0));
-        let [probe, _] = path.poll_probes(at(0)).unwrap();
+        let (mut path, [probe, _]) = searching();
         path.on_answer(probe.transaction);
         path.on_route(at(10));
         assert_eq!(path.settle(), BASE_BYTES);

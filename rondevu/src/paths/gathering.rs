@@ -116,9 +116,7 @@ impl Gathering {
             }
             let relayed: Vec<_> = std::iter::from_fn(|| machine.poll_relayed()).collect();
             drop(machine);
-            relayed
-                .iter()
-                .for_each(|one| deliver(Burst::of(one.as_received())));
+            hand_on(&relayed, &deliver);
             shared.wake.notify_one();
         }
     }
@@ -218,6 +216,11 @@ impl Shared {
     }
 }
 
+fn hand_on(relayed: &[RelayedDatagram], deliver: impl Fn(Burst)) {
+    let bursts = relayed.iter().map(|one| Burst::of(one.as_received()));
+    bursts.for_each(deliver);
+}
+
 type Lookup = (usize, Result<Vec<IpAddr>, String>);
 
 async fn run(
@@ -232,10 +235,7 @@ async fn run(
         let duties = shared.duties(&tell);
         shared.send(&duties.transmits).await;
         if !shared.cable.is_cut() {
-            duties
-                .relayed
-                .iter()
-                .for_each(|one| deliver(Burst::of(one.as_received())));
+            hand_on(&duties.relayed, &deliver);
         }
         for action in duties.actions {
             match action {
