@@ -46,6 +46,7 @@ macro_rules! transport_conformance {
             the_largest_message_passes_and_a_larger_one_is_refused
             a_full_buffer_refuses_and_calls_again
             a_stream_that_is_not_open_yet_refuses_and_calls_again
+            a_link_that_has_rested_is_as_fast_as_before
             messages_survive_loss
             messages_survive_repetition_and_reordering
             an_outage_delays_messages_and_loses_none

@@ -119,6 +119,38 @@ pub fn a_stream_that_is_not_open_yet_refuses_and_calls_again(factory: &dyn Trans
     assert_eq!(refused, Err(TransportError::UnknownStream(unknown)));
 }
 
+/// A link that has rested carries messages as soon as one that has not, and each datagram once.
+pub fn a_link_that_has_rested_is_as_fast_as_before(factory: &dyn TransportFactory) {
+    let mut pair = Pair::over(factory, 16, SOME_DELAY);
+    let at_dialer = pair.connect();
+    let first = pair.first_stream;
+    let mut written = 0;
+    for rested in [1_300, 1_700, 2_100, 3_400, 61_000] {
+        pair.run_for(Duration::from_millis(rested));
+        // The second shows whether the first was taken for lost.
+        for bytes in [50, 15_000] {
+            let (sent, start) = (pair.network.counts().sent, pair.now);
+            let payload = vec![7; bytes];
+            pair.service
+                .must_write(first, MessageKind::Binary, &payload, start);
+            written += 1;
+            let limit = Duration::from_secs(5);
+            let arrived = |pair: &Pair| pair.dialer.messages(at_dialer).len() == written;
+            assert!(pair.run_until(limit, arrived), "message {written} is lost");
+            let took = pair.now - start;
+            // Four times there and three times back, in which the congestion window opens.
+            assert!(
+                took <= 7 * SOME_DELAY.delay,
+                "{bytes} bytes took {took:?} after {rested} ms"
+            );
+            let sent = pair.network.counts().sent - sent;
+            // Acknowledgements and a check of the path may be among them.
+            let most = 2 * bytes.div_ceil(1_000) as u64 + 4;
+            assert!(sent <= most, "{sent} datagrams for {bytes} bytes");
+        }
+    }
+}
+
 /// One datagram in twenty is lost; no message is.
 pub fn messages_survive_loss(factory: &dyn TransportFactory) {
     for seed in 0..5 {

@@ -41,6 +41,8 @@ pub(super) struct RtcLink {
     /// At least what the engine buffers.
     buffered_at_most: usize,
     now: Instant,
+    /// What the engine takes for the time.
+    engine_now: Instant,
     phase: Phase,
     path: Path,
     streams: Streams<ChannelId>,
@@ -130,6 +132,7 @@ impl RtcLink {
             buffer_bytes: config.buffer_bytes_or(BUFFER_BYTES),
             buffered_at_most: 0,
             now: Instant::ORIGIN,
+            engine_now: Instant::ORIGIN,
             phase,
             path: Path::Searched,
             streams: Streams::new(config.streams_max),
@@ -182,12 +185,22 @@ impl RtcLink {
         }
     }
 
+    /// Tells the engine that has rested the time. It dates what is written by the time that it knows; by an
+    /// old one its retransmission timer would be due at once, and its congestion window one datagram.
+    fn rouse(&mut self) {
+        let lag = self.now.saturating_since(self.engine_now);
+        if lag > ENGINE_LAG_MAX && self.negotiated().is_some() {
+            self.turn(self.now);
+        }
+    }
+
     /// Tells the engine the time and takes over what it has to say.
     fn turn(&mut self, now: Instant) {
         self.feed(Input::Timeout(self.epoch.to_std(now)));
     }
 
     fn feed(&mut self, input: Input<'_>) {
+        self.engine_now = self.now;
         let Some(rtc) = self.rtc() else { return };
         if let Err(error) = rtc.handle_input(input) {
             return self.fail(&error);
@@ -197,6 +210,7 @@ impl RtcLink {
 
     /// Gives the engine a datagram that it may work off together with others.
     fn feed_together(&mut self, input: Input<'_>) {
+        self.engine_now = self.now;
         let Some(rtc) = self.rtc() else { return };
         if let Err(error) = rtc.handle_input(input) {
             return self.fail(&error);
@@ -461,6 +475,9 @@ mod inbound;
 const EARLY_CHECKS_MAX: usize = 100;
 /// The engine's DTLS fails if it is given more than 30.
 const UNDRAINED_DATAGRAMS_MAX: usize = 24;
+/// Small beside a retransmission timeout, which is a second at least (RFC 9260, section 16), and large beside
+/// what an answer takes.
+const ENGINE_LAG_MAX: Duration = Duration::from_millis(1);
 /// How often the engine may ask to be called again at the same time.
 const TURNS_MAX: usize = 64;
 /// A time that far away means never.

@@ -146,6 +146,7 @@ impl Transport for RtcLink {
                 bytes_max,
             });
         }
+        self.rouse();
         let has_room = self.has_room(payload.len());
         let rtc = self.rtc().ok_or(TransportError::Closed)?;
         let written = match rtc.channel(channel) {
