@@ -7,7 +7,8 @@ use rondevu_transport::{Buffer, Datagram};
 /// Datagrams of one size from one address to one other, end to end; only the last may be shorter.
 ///
 /// That is what the system can cut up again by itself (generic segmentation offload). The order of
-/// the datagrams is the order of their coming.
+/// the datagrams is the order of their coming, but for a short first one that a longer one follows: an
+/// acknowledgement and an answer leave together.
 #[derive(Debug)]
 pub(crate) struct Batch {
     source: SocketAddr,
@@ -31,29 +32,42 @@ impl Batch {
         }
     }
 
-    /// Appends a datagram if it can leave together with those before; whether it was taken.
+    /// Adds a datagram if it can leave together with those before; whether it was taken.
     pub(crate) fn push(&mut self, datagram: &Datagram) -> bool {
-        let len = datagram.payload.len();
+        let payload = &datagram.payload;
         let fits = self.source == datagram.source
             && self.destination == datagram.destination
-            && (1..=self.stride).contains(&len)
+            && !payload.is_empty()
             // A probe may be too large for the interface, which would refuse the others with it.
             && !is_stun(&self.contents)
-            && !is_stun(&datagram.payload)
+            && !is_stun(payload)
             // A shorter one was the last.
             && self.contents.len() == self.stride * self.datagrams
             && self.datagrams < DATAGRAMS_MAX
-            && self.contents.len() + len <= BYTES_MAX;
-        if fits {
-            if self.datagrams == 1 {
-                let mut contents = Buffer::with_capacity(BUFFER_BYTES);
-                contents.extend_from_slice(&self.contents);
-                self.contents = contents;
-            }
-            self.contents.extend_from_slice(&datagram.payload);
-            self.datagrams += 1;
+            && self.contents.len() + payload.len() <= BYTES_MAX;
+        if !fits || payload.len() > self.stride && !self.lets_pass(payload) {
+            return false;
         }
-        fits
+        if self.datagrams == 1 {
+            let first = std::mem::replace(&mut self.contents, Buffer::with_capacity(BUFFER_BYTES));
+            let (long, short) = match payload.len() > self.stride {
+                true => (&payload[..], &first[..]),
+                false => (&first[..], &payload[..]),
+            };
+            self.stride = long.len();
+            self.contents.extend_from_slice(long);
+            self.contents.extend_from_slice(short);
+        } else {
+            self.contents.extend_from_slice(payload);
+        }
+        self.datagrams += 1;
+        true
+    }
+
+    /// Whether a longer datagram may overtake: only messages may, as a handshake is slow if its records come
+    /// in another order.
+    fn lets_pass(&self, longer: &[u8]) -> bool {
+        self.datagrams == 1 && is_message(&self.contents) && is_message(longer)
     }
 
     pub(crate) fn source(&self) -> SocketAddr {
@@ -79,6 +93,11 @@ impl Batch {
 /// RFC 7983 tells protocols apart by their first byte.
 fn is_stun(payload: &[u8]) -> bool {
     matches!(payload.first(), Some(0..=3))
+}
+
+/// A record of application data (RFC 5246, section 6.2.1).
+fn is_message(payload: &[u8]) -> bool {
+    payload.first() == Some(&23)
 }
 
 /// What Linux takes at once.
@@ -114,6 +133,25 @@ mod tests {
         assert_eq!(lens(64), [2380]);
         assert_eq!(lens(2), [2300, 80]);
         assert_eq!(lens(1), [1150, 1150, 80]);
+    }
+
+    #[test]
+    fn an_acknowledgement_leaves_with_the_answer_behind_it() {
+        let record = |kind, len| Datagram {
+            payload: vec![kind; len],
+            ..datagram(2, 0)
+        };
+        let mut batch = Batch::of(&record(23, 60));
+        assert!(batch.push(&record(23, 100)));
+        assert_eq!((batch.stride(), batch.contents.len()), (100, 160));
+        assert!(!batch.push(&record(23, 100)));
+        // Those of a handshake keep their order.
+        assert!(!Batch::of(&record(20, 60)).push(&record(22, 100)));
+        assert!(!Batch::of(&record(22, 60)).push(&record(23, 100)));
+        // So does what follows others of one size.
+        let mut batch = Batch::of(&record(23, 60));
+        assert!(batch.push(&record(23, 60)));
+        assert!(!batch.push(&record(23, 100)));
     }
 
     #[test]

@@ -135,9 +135,9 @@ impl Driver {
         let mut fed = 0;
         for link in &mut self.links {
             fed += link.feed(now);
-            link.handle_timeout(now);
             // Encrypting what the peer has made room for takes long: not while handles wait.
             link.work();
+            link.handle_timeout(now);
         }
         let mut core = self.lock(&shared);
         if core

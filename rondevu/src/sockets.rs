@@ -359,4 +359,30 @@ mod tests {
             assert_eq!(arrivals.recv().await, Some((number, 100)));
         }
     }
+    #[tokio::test]
+    async fn more_than_one_call_takes_is_received_whole_again_and_again() {
+        let (there, gone) = pair().await;
+        let to_gone = Batch::of(&datagram(&there, &gone, 0, 100));
+        drop(gone);
+        let (_readers, mut arrivals) = arrivals(&there);
+        let mut senders = Vec::new();
+        // Each has an address of its own, so nothing is put together.
+        for _ in 0..13 {
+            senders.push(pair().await.0);
+        }
+        for round in 0..20 {
+            // A refusal among them is nobody's loss.
+            there.send(&to_gone).await;
+            for (number, sender) in (0..).zip(&senders) {
+                let datagram = datagram(sender, &there, 100 * round + number, 100);
+                sender.send(&Batch::of(&datagram)).await;
+            }
+            let mut numbers = Vec::new();
+            for _ in &senders {
+                numbers.push(arrivals.recv().await.unwrap().0);
+            }
+            numbers.sort_unstable();
+            assert!(numbers.into_iter().eq(100 * round..100 * round + 13));
+        }
+    }
 }

@@ -98,7 +98,7 @@ impl Bound {
         sent.is_err()
     }
 
-    /// Receives what is there and hands it on.
+    /// Receives and hands on what comes in; returns where there may be more, so that others get their turn.
     pub(super) async fn receive(&self, deliver: impl Fn(Burst)) -> io::Result<()> {
         self.socket
             .async_io(Interest::READABLE, || {
@@ -107,6 +107,8 @@ impl Bound {
             .await
     }
 
+    /// One call of the system. Done if it may have left something, else the socket would block: whoever asked
+    /// again to find that out would keep the link waiting meanwhile.
     fn receive_into(&self, slots: &mut Slots, deliver: impl Fn(Burst)) -> io::Result<()> {
         let new = || std::array::from_fn(|_| Buffer::filled(BURST_BYTES_MAX));
         let slots = slots.get_or_insert_with(new);
@@ -123,7 +125,11 @@ impl Bound {
                 payload: take(slot, meta.len),
             });
         }
-        Ok(())
+        match FILLS_ALL && received < BURSTS_MAX {
+            // Whatever comes from now on, an error too, is told anew.
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => Ok(()),
+        }
     }
 
     /// Takes the refusals of peers that came back by ICMP out of the socket, where each would
@@ -181,6 +187,8 @@ thread_local! {
 /// What one system call receives. Datagrams of one peer that came together are one burst already;
 /// this many peers are served by one call.
 const BURSTS_MAX: usize = 8;
+/// Whether a call that received less has emptied the socket: where it is `recvmmsg`.
+const FILLS_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// The system puts no more together.
 const BURST_BYTES_MAX: usize = 64 * 1024;
 /// So many refusals are forgotten at once.
