@@ -12,7 +12,7 @@ use tracing::{debug, trace};
 use super::channels::{Channel, ChannelNews, Channels};
 use super::dtls::{Dtls, Said, Side};
 use super::factory::{MID, Shared};
-use super::ice::{Ice, News, Role, Route};
+use super::ice::{Ice, Role, Route};
 use super::path_mtu::{BASE_BYTES, PathMtu};
 use crate::datagram::batch_bytes;
 use crate::rtc::flight::Flight;
@@ -23,7 +23,6 @@ use crate::rtc::sdp_text::Setup;
 use crate::rtc::sources::Sources;
 use crate::rtc::streams::{Opened, Streams};
 use crate::rtc::succession::Succession;
-use crate::stun::{Class, Stun};
 use crate::{Buffer, Datagram, Fingerprints, LinkPath, LinkStage, LocalCandidate};
 use crate::{Received, Transport, TransportError, Written};
 
@@ -208,91 +207,6 @@ impl ComposedLink {
         self.hear_channels();
         self.gather();
         self.announce_room();
-    }
-
-    fn hear_ice(&mut self) {
-        if self.negotiated().is_none() {
-            return;
-        }
-        while let Some(news) = self.ice.poll_news() {
-            match news {
-                News::Chosen(route) => {
-                    debug!(?route, "path chosen");
-                    if self.route != Some(route) {
-                        self.path_mtu.on_route(self.now);
-                    }
-                    let first = self.route.replace(route).is_none();
-                    match first {
-                        true => self.on_path(),
-                        false => self.idleness.on_other_path(self.now),
-                    }
-                }
-                News::Lost => return self.end(LinkClosed::NoPath),
-            }
-        }
-        while let Some(datagram) = self.ice.poll_transmit() {
-            self.transmit_check(datagram);
-        }
-        let Some(at) = self.ice.poll_timeout() else {
-            self.ice_at = None;
-            return;
-        };
-        let wanted = self.shared.epoch.at_std(at);
-        // While an answer is owed, checks show that the peer is there.
-        self.ice_at = Some(match self.channels.are_expecting() {
-            true => wanted,
-            false => self.idleness.postpone_check(wanted, self.now),
-        });
-    }
-
-    /// Lets the agent look at its candidates, of which some have changed.
-    fn search_anew(&mut self) {
-        if self.negotiated().is_some() {
-            self.idleness.on_other_path(self.now);
-            self.ice.handle_timeout(self.std_now());
-            self.work();
-        }
-    }
-
-    /// There is a path: the handshake can begin.
-    fn on_path(&mut self) {
-        let now = self.std_now();
-        if let Some(negotiated) = self.negotiated_mut()
-            && let Err(error) = negotiated.dtls.handle_timeout(now)
-        {
-            return self.end(LinkClosed::Failed(error.to_string()));
-        }
-        while let Some(early) = self.sources.take_early() {
-            self.feed_dtls(early.as_received().payload);
-        }
-    }
-
-    fn transmit_check(&mut self, datagram: Datagram) {
-        if let Some(stun) = Stun::parse(&datagram.payload)
-            && stun.class() == Class::Request
-        {
-            self.idleness.on_check(self.now);
-            self.locals.on_check(stun.transaction(), self.now);
-        }
-        self.transmits.push_back(datagram);
-    }
-
-    /// Asks whether the path carries large datagrams.
-    fn probe_path(&mut self) {
-        let (Some(route), Some(_)) = (self.route, self.negotiated()) else {
-            return;
-        };
-        if self.path_mtu.is_lost() {
-            self.shared.on_narrow_path(self.now);
-            // The peer cannot see it, but the farewell is small.
-            self.say_farewell();
-            let why = "the path does not carry datagrams as large as before";
-            return self.end(LinkClosed::Failed(why.into()));
-        }
-        let probes = self.path_mtu.poll_probes(self.now);
-        let requests = probes.into_iter().flatten();
-        self.transmits
-            .extend(requests.filter_map(|probe| self.ice.request(probe, route)));
     }
 
     fn feed_dtls(&mut self, payload: &[u8]) {
@@ -490,6 +404,7 @@ impl ComposedLink {
 
 mod commands;
 mod inbound;
+mod path;
 
 /// How often the parts may ask to be called again at the same time.
 const TURNS_MAX: usize = 8;

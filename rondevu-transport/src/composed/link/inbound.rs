@@ -1,6 +1,7 @@
 //! Which datagrams a link believes.
 
 use super::*;
+use crate::stun::{Class, Stun};
 
 impl ComposedLink {
     pub(super) fn on_stun(&mut self, datagram: Received<'_>) {
