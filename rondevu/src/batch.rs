@@ -17,6 +17,8 @@ pub(crate) struct Batch {
     /// The size of all but the last.
     stride: usize,
     datagrams: usize,
+    /// Whether the second was there first.
+    is_turned: bool,
 }
 
 impl Batch {
@@ -29,45 +31,59 @@ impl Batch {
             contents,
             stride: datagram.payload.len(),
             datagrams: 1,
+            is_turned: false,
         }
     }
 
-    /// Adds a datagram if it can leave together with those before; whether it was taken.
+    /// Appends a datagram if it can leave together with those before; whether it was taken.
     pub(crate) fn push(&mut self, datagram: &Datagram) -> bool {
-        let payload = &datagram.payload;
-        let fits = self.source == datagram.source
-            && self.destination == datagram.destination
-            && !payload.is_empty()
-            // A probe may be too large for the interface, which would refuse the others with it.
-            && !is_stun(&self.contents)
-            && !is_stun(payload)
+        let fits = (1..=self.stride).contains(&datagram.payload.len())
+            && self.goes_with(datagram)
             // A shorter one was the last.
             && self.contents.len() == self.stride * self.datagrams
-            && self.datagrams < DATAGRAMS_MAX
-            && self.contents.len() + payload.len() <= BYTES_MAX;
-        if !fits || payload.len() > self.stride && !self.lets_pass(payload) {
-            return false;
+            && self.datagrams < DATAGRAMS_MAX;
+        if fits {
+            if self.datagrams == 1 {
+                let mut contents = Buffer::with_capacity(BUFFER_BYTES);
+                contents.extend_from_slice(&self.contents);
+                self.contents = contents;
+            }
+            self.contents.extend_from_slice(&datagram.payload);
+            self.datagrams += 1;
         }
-        if self.datagrams == 1 {
-            let first = std::mem::replace(&mut self.contents, Buffer::with_capacity(BUFFER_BYTES));
-            let (long, short) = match payload.len() > self.stride {
-                true => (&payload[..], &first[..]),
-                false => (&first[..], &payload[..]),
-            };
-            self.stride = long.len();
-            self.contents.extend_from_slice(long);
-            self.contents.extend_from_slice(short);
-        } else {
-            self.contents.extend_from_slice(payload);
-        }
-        self.datagrams += 1;
-        true
+        fits
     }
 
-    /// Whether a longer datagram may overtake: only messages may, as a handshake is slow if its records come
-    /// in another order.
-    fn lets_pass(&self, longer: &[u8]) -> bool {
-        self.datagrams == 1 && is_message(&self.contents) && is_message(longer)
+    /// Puts a message before an acknowledgement that is alone in the batch, so that both leave together;
+    /// whether it was taken. Not while an SCTP association begins, whose first words have a size and a type
+    /// like these.
+    pub(crate) fn push_before(&mut self, datagram: &Datagram) -> bool {
+        let payload = &datagram.payload;
+        let fits = self.datagrams == 1
+            && payload.len() > self.stride
+            && self.stride <= ACKNOWLEDGEMENT_BYTES_MAX
+            && is_message(payload)
+            && is_message(&self.contents)
+            && self.goes_with(datagram);
+        if fits {
+            let mut contents = Buffer::with_capacity(payload.len() + self.contents.len());
+            contents.extend_from_slice(payload);
+            contents.extend_from_slice(&self.contents);
+            self.contents = contents;
+            self.stride = payload.len();
+            self.datagrams = 2;
+            self.is_turned = true;
+        }
+        fits
+    }
+
+    fn goes_with(&self, datagram: &Datagram) -> bool {
+        self.source == datagram.source
+            && self.destination == datagram.destination
+            // A probe may be too large for the interface, which would refuse the others with it.
+            && !is_stun(&self.contents)
+            && !is_stun(&datagram.payload)
+            && self.contents.len() + datagram.payload.len() <= BYTES_MAX
     }
 
     pub(crate) fn source(&self) -> SocketAddr {
@@ -83,10 +99,17 @@ impl Batch {
         self.stride
     }
 
-    /// The batch in parts of at most so many datagrams.
+    /// The batch in parts of at most so many datagrams; one by one they come in the order of their coming.
     pub(crate) fn parts(&self, datagrams_max: usize) -> impl Iterator<Item = &[u8]> {
-        let bytes_max = self.stride.saturating_mul(datagrams_max);
-        self.contents.chunks(bytes_max.max(1))
+        let bytes_max = self.stride.saturating_mul(datagrams_max).max(1);
+        let (first, then) = match self.is_turned && datagrams_max == 1 {
+            true => {
+                let (second, first) = self.contents.split_at(self.stride);
+                (first, second)
+            }
+            false => (&self.contents[..], &[][..]),
+        };
+        first.chunks(bytes_max).chain(then.chunks(bytes_max))
     }
 }
 
@@ -100,6 +123,8 @@ fn is_message(payload: &[u8]) -> bool {
     payload.first() == Some(&23)
 }
 
+/// A DTLS record of an SCTP packet with nothing but a selective acknowledgement has about 60.
+const ACKNOWLEDGEMENT_BYTES_MAX: usize = 100;
 /// What Linux takes at once.
 const DATAGRAMS_MAX: usize = 64;
 /// As large as what is received at once, so that each may take the place of the other.
@@ -137,21 +162,32 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_leaves_with_the_answer_behind_it() {
-        let record = |kind, len| Datagram {
-            payload: vec![kind; len],
-            ..datagram(2, 0)
+        let record = |kind, len, mark| {
+            let mut payload = vec![mark; len];
+            payload[0] = kind;
+            Datagram {
+                payload,
+                ..datagram(2, 0)
+            }
         };
-        let mut batch = Batch::of(&record(23, 60));
-        assert!(batch.push(&record(23, 100)));
-        assert_eq!((batch.stride(), batch.contents.len()), (100, 160));
-        assert!(!batch.push(&record(23, 100)));
-        // Those of a handshake keep their order.
-        assert!(!Batch::of(&record(20, 60)).push(&record(22, 100)));
-        assert!(!Batch::of(&record(22, 60)).push(&record(23, 100)));
-        // So does what follows others of one size.
-        let mut batch = Batch::of(&record(23, 60));
-        assert!(batch.push(&record(23, 60)));
-        assert!(!batch.push(&record(23, 100)));
+        let (short, long) = (record(23, 60, 1), record(23, 100, 2));
+        let mut batch = Batch::of(&short);
+        assert!(!batch.push(&long));
+        assert!(batch.push_before(&long));
+        assert!(!batch.push(&short) && !batch.push_before(&record(23, 110, 3)));
+        // Cut up by the system, and one by one.
+        let together: Vec<_> = batch.parts(64).collect();
+        assert_eq!(together, [[&long.payload[..], &short.payload].concat()]);
+        assert_eq!(batch.contents.chunks(batch.stride()).count(), 2);
+        let parts: Vec<_> = batch.parts(1).collect();
+        assert_eq!(parts, [&short.payload[..], &long.payload]);
+        // Handshakes, alerts, messages and what follows others of one size keep their order.
+        let keeps = |first: Datagram, then| !Batch::of(&first).push_before(&then);
+        assert!(keeps(record(20, 60, 1), record(22, 100, 2)));
+        assert!(keeps(record(23, 60, 1), record(21, 100, 2)));
+        assert!(keeps(record(23, 600, 1), record(23, 1000, 2)));
+        let mut batch = Batch::of(&short);
+        assert!(batch.push(&short) && !batch.push_before(&long));
     }
 
     #[test]

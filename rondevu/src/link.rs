@@ -37,6 +37,8 @@ pub(crate) struct Link {
     events: VecDeque<LinkEvent>,
     /// Whether datagrams came in since that was last asked.
     active: bool,
+    /// Whether a stream has been opened.
+    is_open: bool,
 }
 
 /// What waits for the transport.
@@ -78,6 +80,7 @@ impl Link {
             blocked: VecDeque::new(),
             events: VecDeque::new(),
             active: false,
+            is_open: false,
         }
     }
 
@@ -102,6 +105,7 @@ impl Link {
             blocked: VecDeque::new(),
             events: VecDeque::new(),
             active: false,
+            is_open: false,
         }
     }
 
@@ -117,7 +121,10 @@ impl Link {
             {
                 lock(&route.routes.0).router.sent(route.id, &datagram);
             }
-            let joined = batch.as_mut().is_some_and(|batch| batch.push(&datagram));
+            let join = |batch: &mut Batch| {
+                batch.push(&datagram) || self.is_open && batch.push_before(&datagram)
+            };
+            let joined = batch.as_mut().is_some_and(join);
             if !joined && let Some(full) = batch.replace(Batch::of(&datagram)) {
                 self.paths.send(&full).await;
             }
@@ -156,9 +163,10 @@ impl Link {
             // An idle link should not remember how busy it was.
             self.events = VecDeque::new();
         }
-        self.events
-            .pop_front()
-            .or_else(|| self.transport.poll_event())
+        let event = self.events.pop_front();
+        let event = event.or_else(|| self.transport.poll_event());
+        self.is_open |= matches!(event, Some(LinkEvent::StreamOpened { .. }));
+        event
     }
 
     /// Whether datagrams came in since this was last asked.

@@ -33,7 +33,8 @@ use crate::{Datagram, Fingerprints, Received, Transport, TransportError, Written
 ///
 /// Messages that are written before the engine is drained share datagrams, and what came in before it
 /// is drained is acknowledged by one datagram, whose making and reading cost more than all else. So
-/// `write` and messages of the peer only mark the link as `undrained`, and everything else drains.
+/// `write` and messages of the peer only mark the link as `undrained`, and everything else drains, a
+/// `write` to an engine that has rested too.
 pub(super) struct RtcLink {
     epoch: Epoch,
     ufrag: String,
@@ -41,7 +42,7 @@ pub(super) struct RtcLink {
     /// At least what the engine buffers.
     buffered_at_most: usize,
     now: Instant,
-    /// What the engine takes for the time.
+    /// What the engine takes for the time, at least.
     engine_now: Instant,
     phase: Phase,
     path: Path,

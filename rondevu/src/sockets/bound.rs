@@ -88,27 +88,28 @@ impl Bound {
             src_ip: None,
         };
         let send = || self.offload.try_send((&*self.socket).into(), &transmit);
-        let mut sent = self.socket.async_io(Interest::WRITABLE, send).await;
-        if sent.is_err() && self.forget_errors() {
-            sent = self.socket.async_io(Interest::WRITABLE, send).await;
-        }
+        let sent = self.socket.async_io(Interest::WRITABLE, send).await;
         if let Err(error) = &sent {
             tracing::trace!(%error, "not sent");
         }
         sent.is_err()
     }
 
-    /// Receives and hands on what comes in; returns where there may be more, so that others get their turn.
+    /// Waits until something comes in, and hands on what one call of the system takes of it.
     pub(super) async fn receive(&self, deliver: impl Fn(Burst)) -> io::Result<()> {
-        self.socket
-            .async_io(Interest::READABLE, || {
-                RECEIVED.with_borrow_mut(|slots| self.receive_into(slots, &deliver))
-            })
-            .await
+        self.socket.readable().await?;
+        let receive = || RECEIVED.with_borrow_mut(|slots| self.receive_into(slots, &deliver));
+        let received = self.socket.try_io(Interest::READABLE, receive);
+        // Whoever always has something to read lets others run too.
+        tokio::task::coop::consume_budget().await;
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            received => received,
+        }
     }
 
-    /// One call of the system. Done if it may have left something, else the socket would block: whoever asked
-    /// again to find that out would keep the link waiting meanwhile.
+    /// Fails as a socket that would block if the call has left nothing in it: whoever asked again to find that out
+    /// would keep the link waiting meanwhile.
     fn receive_into(&self, slots: &mut Slots, deliver: impl Fn(Burst)) -> io::Result<()> {
         let new = || std::array::from_fn(|_| Buffer::filled(BURST_BYTES_MAX));
         let slots = slots.get_or_insert_with(new);
@@ -126,18 +127,10 @@ impl Bound {
             });
         }
         match FILLS_ALL && received < BURSTS_MAX {
-            // Whatever comes from now on, an error too, is told anew.
+            // Whatever comes from now on is told anew.
             true => Err(io::ErrorKind::WouldBlock.into()),
             false => Ok(()),
         }
-    }
-
-    /// Takes the refusals of peers that came back by ICMP out of the socket, where each would
-    /// make a call fail that has nothing to do with it; whether there were any.
-    pub(super) fn forget_errors(&self) -> bool {
-        let next = || self.offload.recv_transport_error((&*self.socket).into());
-        let errors = std::iter::from_fn(|| next().ok().flatten());
-        errors.take(ERRORS_MAX).count() > 0
     }
 }
 
@@ -191,7 +184,5 @@ const BURSTS_MAX: usize = 8;
 const FILLS_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// The system puts no more together.
 const BURST_BYTES_MAX: usize = 64 * 1024;
-/// So many refusals are forgotten at once.
-const ERRORS_MAX: usize = 64;
 /// The system may grant less.
 const BUFFER_BYTES: usize = 2 * 1024 * 1024;

@@ -134,6 +134,7 @@ impl Transport for RtcLink {
     ) -> Result<Written, TransportError> {
         self.check_alive()?;
         self.advance(now);
+        self.rouse();
         let channel = self.streams.channel(stream)?;
         // The engine numbers an empty message without sending it, and the stream waits for ever.
         if payload.is_empty() {
@@ -146,7 +147,6 @@ impl Transport for RtcLink {
                 bytes_max,
             });
         }
-        self.rouse();
         let has_room = self.has_room(payload.len());
         let rtc = self.rtc().ok_or(TransportError::Closed)?;
         let written = match rtc.channel(channel) {
