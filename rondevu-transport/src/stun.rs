@@ -138,6 +138,35 @@ pub(crate) fn question(transaction: Transaction) -> Vec<u8> {
     header(0x0001, transaction, 0)
 }
 
+/// What keeps the way to a STUN server open, and asks for nothing.
+pub(crate) fn keep_alive(transaction: Transaction) -> Vec<u8> {
+    header(0x0011, transaction, 0)
+}
+
+/// How many bytes of a stream of STUN messages the first of them takes; `None` while that cannot be told.
+///
+/// # Errors
+///
+/// There is something else.
+pub(crate) fn first_in_stream(stream: &[u8]) -> Result<Option<usize>, NoStun> {
+    if stream.first().is_some_and(|first| *first > 3) {
+        return Err(NoStun);
+    }
+    let Some(&[_, _, l0, l1, ref cookie @ ..]) = stream.first_chunk::<8>() else {
+        return Ok(None);
+    };
+    match *cookie == COOKIE {
+        true => Ok(Some(
+            HEADER_BYTES + usize::from(u16::from_be_bytes([l0, l1])),
+        )),
+        false => Err(NoStun),
+    }
+}
+
+/// A stream of something else.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoStun;
+
 /// A binding response without attributes; not authenticated.
 pub(crate) fn success(transaction: Transaction) -> Vec<u8> {
     header(0x0101, transaction, 0)
@@ -179,6 +208,22 @@ mod tests {
         assert_eq!(stun.transaction(), [7; 12]);
         assert_eq!(stun.receiver_username_fragment(), Some("abcde"));
         assert_eq!(stun.mapped_address(), None);
+    }
+
+    #[test]
+    fn messages_of_a_stream_are_found_and_something_else_is_noticed() {
+        let stream = [request("ab:cd", [7; 12]), question([8; 12])].concat();
+        let first = stream.len() - HEADER_BYTES;
+        for end in 0..8 {
+            assert_eq!(first_in_stream(&stream[..end]), Ok(None));
+        }
+        for end in 8..=stream.len() {
+            assert_eq!(first_in_stream(&stream[..end]), Ok(Some(first)));
+        }
+        assert_eq!(first_in_stream(b"H"), Err(NoStun));
+        // Channel data, which nobody asked for on a stream.
+        assert_eq!(first_in_stream(&[0x40, 0, 0, 4, 1, 2, 3, 4]), Err(NoStun));
+        assert_eq!(first_in_stream(&[0; 8]), Err(NoStun));
     }
 
     #[test]

@@ -104,13 +104,12 @@ impl Gatherer {
     }
 
     /// The sockets are bound to these addresses now. What was found by others is lost.
+    ///
+    /// An address that a server has lent to one that is gone is kept while the server keeps it, as the server lends
+    /// none other to the same socket if that comes back before.
     pub fn handle_bases(&mut self, bases: &[SocketAddr], now: Instant) {
         let is_gone = |base: &SocketAddr| !bases.contains(base);
         self.reflexives.retain(|one| !is_gone(&one.base()));
-        self.relays.retain(|(_, relay)| match relay.way() {
-            Way::Datagrams(base) => !is_gone(&base),
-            Way::Stream(_) => true,
-        });
         // A stream from an address that is gone hangs for minutes.
         let is_lost = |local: SocketAddr| {
             let mut before = self.bases.iter();
@@ -128,6 +127,7 @@ impl Gatherer {
             .copied()
             .collect();
         self.bases = bases.to_vec();
+        self.forget_absent_relays();
         for index in 0..self.servers.len() {
             self.use_server(index, &new, now);
         }
@@ -237,6 +237,7 @@ impl Gatherer {
         for (_, relay) in &mut self.relays {
             relay.handle_timeout(now);
         }
+        self.forget_absent_relays();
         self.finish(now);
     }
 
@@ -329,8 +330,13 @@ impl Gatherer {
             for &address in &addresses {
                 for &base in bases.iter().filter(|base| fits(base, &address)) {
                     self.ask(base, address, now);
-                    if let (IceService::TurnUdp, Some(credential)) = (service, &credential) {
-                        let way = Way::Datagrams(base);
+                    let way = Way::Datagrams(base);
+                    let is_kept = |(of, relay): &(usize, Relay)| {
+                        *of == index && relay.way() == way && relay.server() == address
+                    };
+                    if let (IceService::TurnUdp, Some(credential)) = (service, &credential)
+                        && !self.relays.iter().any(is_kept)
+                    {
                         let relay = Relay::new(way, address, credential.clone(), now);
                         self.add_relay(index, relay);
                     }
@@ -362,7 +368,18 @@ impl Gatherer {
         }
     }
 
+    /// Forgets what is of no use to sockets that are gone, even if they come back.
+    fn forget_absent_relays(&mut self) {
+        let bases = &self.bases;
+        self.relays
+            .retain(|(_, relay)| is_present(relay, bases) || relay.address().is_some());
+    }
+
     fn add_relay(&mut self, index: usize, relay: Relay) {
+        if self.relays.len() >= RELAYS_MAX {
+            let bases = &self.bases;
+            self.relays.retain(|(_, relay)| is_present(relay, bases));
+        }
         if self.relays.len() < RELAYS_MAX {
             self.relays.push((index, relay));
         }
@@ -410,6 +427,14 @@ impl Gatherer {
             }
         }
         self.compare();
+    }
+}
+
+/// Whether the socket that leads to its server is there.
+fn is_present(relay: &Relay, bases: &[SocketAddr]) -> bool {
+    match relay.way() {
+        Way::Datagrams(base) => bases.contains(&base),
+        Way::Stream(_) => true,
     }
 }
 

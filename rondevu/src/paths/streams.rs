@@ -51,17 +51,31 @@ impl Streams {
                     tracing::trace!("a stream to a server is full");
                 }
             }
-            // What is in the queue still leaves.
-            GatherAction::Disconnect { stream } => drop(self.0.remove(&stream)),
+            GatherAction::Disconnect { stream } => {
+                if let Some(stream) = self.0.remove(&stream) {
+                    // Another one will have its number.
+                    tokio::spawn(stream.finish());
+                }
+            }
             GatherAction::Resolve { .. } => {}
         }
     }
 
     /// Lets what was written leave, for a moment.
     pub(super) async fn finish(self) {
-        for Stream { queue, task } in self.0.into_values() {
-            drop(queue);
-            let _ = tokio::time::timeout(FAREWELL, task).await;
+        for stream in self.0.into_values() {
+            stream.finish().await;
+        }
+    }
+}
+
+impl Stream {
+    /// Lets what was written leave, for a moment; a server that takes nothing is not waited for.
+    async fn finish(self) {
+        let Self { queue, mut task } = self;
+        drop(queue);
+        if tokio::time::timeout(FAREWELL, &mut task).await.is_err() {
+            task.abort();
         }
     }
 }

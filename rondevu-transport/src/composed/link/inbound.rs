@@ -15,16 +15,17 @@ impl ComposedLink {
         {
             return self.path_mtu.on_answer(stun.transaction());
         }
-        let proven = self.sources.is_proven(datagram.source);
-        let accepted = proven || self.ice.accepts(datagram);
+        // An answer tells of a path, and a proven address may be forged.
+        let is_answer = stun.class() == Class::Success;
+        let is_known = self.sources.is_proven(datagram.source) && !is_answer;
+        let accepted = is_known || self.ice.accepts(datagram);
         if !accepted || !self.sources.admit(datagram.source) {
             return debug!(?datagram, "STUN of a stranger ignored");
         }
-        // A proven address may be forged.
         if self.succession.doubts(datagram.source) && self.ice.accepts(datagram) {
             self.succession.on_heard();
         }
-        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address()) {
+        if let (true, Some(mapped)) = (is_answer, stun.mapped_address()) {
             if !self.sources.admit_mapped(mapped) {
                 return debug!(
                     ?datagram,
@@ -34,9 +35,8 @@ impl ComposedLink {
             self.locals
                 .on_mapped(datagram, mapped, stun.transaction(), self.now);
         }
-        if stun.class() == Class::Success
+        if is_answer
             && self.idleness.awaits_answer()
-            && self.ice.accepts(datagram)
             && let Some(round_trip) = self.idleness.on_answer(self.now)
         {
             self.flight.on_round_trip(round_trip);

@@ -1,6 +1,6 @@
 //! The addresses that are known at the moment, and what has changed of them.
 
-use super::{GatherEvent, Gatherer};
+use super::{GatherEvent, Gatherer, is_present};
 use crate::LocalCandidate;
 use crate::gather::ice_server::IceTransportPolicy;
 
@@ -33,7 +33,9 @@ impl Gatherer {
                 }
             }
         }
-        let relayed = self.relays.iter().filter_map(|(_, relay)| {
+        let relays = self.relays.iter();
+        let present = relays.filter(|(_, relay)| is_present(relay, &self.bases));
+        let relayed = present.filter_map(|(_, relay)| {
             let (address, base) = relay.address()?;
             Some(LocalCandidate::Relayed { address, base })
         });

@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+use turn_client_proto::types::attribute::{Lifetime, XorRelayedAddress};
+use turn_client_proto::types::stun::attribute::XorMappedAddress;
+use turn_client_proto::types::stun::message::{
+    IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageWriteVec,
+};
+use turn_client_proto::types::stun::prelude::{MessageWrite, MessageWriteExt};
+
 use super::*;
 use crate::stun::{Class, mapped};
 
@@ -196,4 +203,169 @@ fn strangers_and_garbage_change_nothing() {
     }
     assert_eq!(gatherer.candidates(), before);
     assert!(gatherer.poll_relayed().is_none());
+}
+
+/// The requests for an allocation among what is to be sent.
+fn allocations(gatherer: &mut Gatherer) -> Vec<Datagram> {
+    let sent = std::iter::from_fn(|| gatherer.poll_transmit());
+    sent.filter(|datagram| datagram.payload.starts_with(&[0, 3]))
+        .collect()
+}
+
+fn from_server(gatherer: &mut Gatherer, request: &Datagram, payload: &[u8], now: Instant) {
+    let received = Received {
+        source: request.destination,
+        destination: request.source,
+        payload,
+    };
+    gatherer.handle_datagram(received, now);
+}
+
+/// A message of this type with the transaction of `request`.
+fn response(kind: u16, request: &Datagram, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut message = kind.to_be_bytes().to_vec();
+    message.extend([0, 0]);
+    message.extend(&request.payload[4..20]);
+    for (attribute, value) in attributes {
+        message.extend(attribute.to_be_bytes());
+        message.extend((value.len() as u16).to_be_bytes());
+        message.extend(*value);
+        message.resize(message.len().next_multiple_of(4), 0);
+    }
+    let length = (message.len() - 20) as u16;
+    message[2..4].copy_from_slice(&length.to_be_bytes());
+    message
+}
+
+/// The server's question for credentials.
+fn challenge(request: &Datagram) -> Vec<u8> {
+    let error: &[u8] = &[0, 0, 4, 1];
+    let attributes = [
+        (0x0009, error),
+        (0x0014, b"example.org"),
+        (0x0015, b"a fresh nonce"),
+    ];
+    response(0x0113, request, &attributes)
+}
+
+#[test]
+fn a_question_for_credentials_that_comes_twice_refuses_nothing() {
+    let mut gatherer = gatherer(&["turn:203.0.113.9"], IceTransportPolicy::Relay);
+    let first = allocations(&mut gatherer).remove(0);
+    // The way is slow, so the request was repeated and is answered twice.
+    gatherer.handle_timeout(at(500));
+    assert_eq!(allocations(&mut gatherer), [first.clone()]);
+    let question = challenge(&first);
+    from_server(&mut gatherer, &first, &question, at(600));
+    let signed = allocations(&mut gatherer).remove(0);
+    assert!(signed.payload.len() > first.payload.len());
+    from_server(&mut gatherer, &first, &question, at(1_100));
+    assert_eq!(gatherer.failures(), []);
+    // What somebody else sends in the server's name says nothing.
+    let mut forged = challenge(&signed);
+    forged[19] ^= 1;
+    from_server(&mut gatherer, &first, &forged, at(1_150));
+    assert_eq!(gatherer.failures(), []);
+    from_server(&mut gatherer, &first, &challenge(&signed), at(1_200));
+    let failures: Vec<_> = gatherer.failures().into_iter().map(|(_, f)| f).collect();
+    assert_eq!(failures, [GatherFailure::Unauthorized]);
+}
+
+#[test]
+fn a_server_that_asks_for_credentials_and_then_nothing_is_given_up_and_asked_again() {
+    let mut gatherer = gatherer(&["turn:203.0.113.9"], IceTransportPolicy::Relay);
+    let first = allocations(&mut gatherer).remove(0);
+    from_server(&mut gatherer, &first, &challenge(&first), at(20));
+    while gatherer.failures().is_empty() {
+        let due = gatherer.poll_timeout().unwrap();
+        assert!(due < at(60_000), "nobody noticed");
+        gatherer.handle_timeout(due);
+    }
+    allocations(&mut gatherer);
+    let retry = gatherer.poll_timeout().unwrap();
+    gatherer.handle_timeout(retry);
+    assert_eq!(allocations(&mut gatherer).len(), 1);
+}
+
+#[test]
+fn a_stream_of_something_else_is_ended() {
+    let mut gatherer = gatherer(&["turn:203.0.113.9?transport=tcp"], IceTransportPolicy::All);
+    gatherer.handle_connected(1, BASE, at(10));
+    gatherer.handle_stream(1, b"HTTP/1.1 400 Bad Request", at(20));
+    let (_, failure) = gatherer.failures().remove(0);
+    assert!(matches!(failure, GatherFailure::Connection(_)), "{failure}");
+    let actions: Vec<_> = std::iter::from_fn(|| gatherer.poll_action()).collect();
+    assert!(actions.contains(&GatherAction::Disconnect { stream: 1 }));
+}
+
+/// The server's answer to a signed request: it lends `address` for ten minutes.
+fn grant(request: &Datagram, address: SocketAddr) -> Vec<u8> {
+    let request = Message::from_bytes(&request.payload).unwrap();
+    let transaction = request.transaction_id();
+    let mut answer = Message::builder_success(&request, MessageWriteVec::new());
+    let relayed = XorRelayedAddress::new(address, transaction);
+    answer.add_attribute(&relayed).unwrap();
+    answer.add_attribute(&Lifetime::new(600)).unwrap();
+    let mapped = XorMappedAddress::new(BASE, transaction);
+    answer.add_attribute(&mapped).unwrap();
+    let credentials =
+        LongTermKeyCredentials::new("user".into(), "secret".into(), "example.org".into());
+    let algorithm = IntegrityAlgorithm::Sha1;
+    answer
+        .add_message_integrity(&credentials.into(), algorithm)
+        .unwrap();
+    answer.finish()
+}
+
+/// A gatherer with an address that a server has lent.
+fn with_relay() -> (Gatherer, LocalCandidate) {
+    let mut gatherer = gatherer(&["turn:203.0.113.9"], IceTransportPolicy::Relay);
+    let first = allocations(&mut gatherer).remove(0);
+    from_server(&mut gatherer, &first, &challenge(&first), at(10));
+    // Requests are paced.
+    gatherer.handle_timeout(at(60));
+    let signed = allocations(&mut gatherer).remove(0);
+    let address = public(9, 50_000);
+    from_server(&mut gatherer, &signed, &grant(&signed, address), at(70));
+    let relayed = LocalCandidate::Relayed {
+        address,
+        base: BASE,
+    };
+    assert_eq!(gatherer.candidates(), [relayed]);
+    (gatherer, relayed)
+}
+
+#[test]
+fn the_way_to_a_relay_is_kept_open() {
+    let (mut gatherer, _) = with_relay();
+    for seconds in [15, 30, 45] {
+        let due = gatherer.poll_timeout().unwrap();
+        assert_eq!(due, at(60) + Duration::from_secs(seconds));
+        gatherer.handle_timeout(due);
+        let sent = gatherer.poll_transmit().unwrap();
+        let stun = Stun::parse(&sent.payload).unwrap();
+        assert_eq!(stun.class(), Class::Indication);
+        assert_eq!(gatherer.poll_transmit(), None);
+    }
+}
+
+#[test]
+fn what_a_server_lends_outlives_the_absence_of_the_socket() {
+    let (mut gatherer, relayed) = with_relay();
+    gatherer.handle_bases(&[], at(1_000));
+    assert_eq!(gatherer.candidates(), []);
+    gatherer.handle_bases(&[BASE], at(6_000));
+    assert_eq!(gatherer.candidates(), [relayed]);
+    // The server would refuse to lend another one to the same socket.
+    assert_eq!(allocations(&mut gatherer), []);
+    // It is forgotten once the server must have forgotten it.
+    gatherer.handle_bases(&[], at(7_000));
+    while let Some(due) = gatherer.poll_timeout() {
+        assert!(due < at(700_000), "never forgotten");
+        gatherer.handle_timeout(due);
+        while gatherer.poll_transmit().is_some() {}
+    }
+    gatherer.handle_bases(&[BASE], at(700_000));
+    assert_eq!(gatherer.candidates(), []);
+    assert_eq!(allocations(&mut gatherer).len(), 1);
 }

@@ -17,7 +17,7 @@ use turn_client_proto::udp::TurnClientUdp;
 use super::super::failure::GatherFailure;
 use super::super::ice_server::TurnCredential;
 use super::Way;
-use crate::stun::{Class, Stun};
+use crate::stun::{Class, Stun, Transaction, first_in_stream, keep_alive};
 
 /// What came from a peer over the relay.
 #[derive(Debug)]
@@ -40,10 +40,18 @@ pub(super) struct Client {
     waiting: VecDeque<(SocketAddr, Vec<u8>)>,
     /// Peers that have a permission or will.
     permitted: BTreeSet<IpAddr>,
+    /// Those of them that the server was asked about and has not answered.
+    asking: BTreeSet<IpAddr>,
     /// Peers that have a channel or will.
     channels: BTreeSet<SocketAddr>,
-    unauthorized: u32,
+    /// The latest requests to the server.
+    requests: VecDeque<Transaction>,
+    /// The request that the server has last asked for credentials.
+    unauthorized: Option<Transaction>,
     refused: Option<u16>,
+    /// What has come by a stream of a message that is not whole yet.
+    stream: Vec<u8>,
+    sent_at: Instant,
     output: VecDeque<Vec<u8>>,
     wake_at: Option<Instant>,
     failure: Option<GatherFailure>,
@@ -72,9 +80,13 @@ impl Client {
             address: None,
             waiting: VecDeque::new(),
             permitted: BTreeSet::new(),
+            asking: BTreeSet::new(),
             channels: BTreeSet::new(),
-            unauthorized: 0,
+            requests: VecDeque::new(),
+            unauthorized: None,
             refused: None,
+            stream: Vec::new(),
+            sent_at: now,
             output: VecDeque::new(),
             wake_at: None,
             failure: None,
@@ -103,18 +115,60 @@ impl Client {
         self.output.pop_front()
     }
 
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
-        self.wake_at
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.wake_at.into_iter().chain(self.keep_alive_at()).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.wake_at.is_some_and(|at| at <= now) {
             self.turn(now);
         }
+        if self.keep_alive_at().is_some_and(|at| at <= now) {
+            let transaction = self.requests.back().copied().unwrap_or_default();
+            self.push(keep_alive(transaction), now);
+        }
     }
 
-    /// Bytes from the server.
+    /// A NAT before the server forgets whom nothing is sent for.
+    fn keep_alive_at(&self) -> Option<Instant> {
+        let is_needed = self.address.is_some() && matches!(self.way, Way::Datagrams(_));
+        is_needed.then(|| self.sent_at + KEEP_ALIVE)
+    }
+
+    /// Bytes from the server: a datagram, or the next part of a stream.
     pub(super) fn handle_input(&mut self, bytes: &[u8], now: Instant) -> Vec<FromPeer> {
+        if let Way::Datagrams(_) = self.way {
+            return self.handle_message(bytes, now);
+        }
+        self.stream.extend_from_slice(bytes);
+        let stream = std::mem::take(&mut self.stream);
+        let mut rest = &stream[..];
+        let mut received = Vec::new();
+        loop {
+            match first_in_stream(rest) {
+                Ok(Some(len)) if len <= rest.len() => {
+                    let (message, behind) = rest.split_at(len);
+                    received.extend(self.handle_message(message, now));
+                    rest = behind;
+                }
+                Ok(_) => {
+                    self.stream = rest.to_vec();
+                    return received;
+                }
+                Err(_) => {
+                    let why = "what comes from there is no STUN".into();
+                    self.fail(match self.address {
+                        Some(_) => GatherFailure::Lost,
+                        None => GatherFailure::Connection(why),
+                    });
+                    return received;
+                }
+            }
+        }
+    }
+
+    /// One message from the server.
+    fn handle_message(&mut self, bytes: &[u8], now: Instant) -> Vec<FromPeer> {
         self.note_refusal(bytes);
         let transmit = Transmit::new(bytes, self.transport(), self.server, self.local);
         let mut received = Vec::new();
@@ -165,13 +219,24 @@ impl Client {
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push_back((peer, payload.into()));
         }
-        if self.permitted.len() < PERMISSIONS_MAX && self.permitted.insert(peer.ip()) {
-            let asked = self
-                .turn
-                .create_permission(TransportType::Udp, peer.ip(), at(now));
-            tracing::trace!(?asked, "permission asked for");
-        }
+        self.ask_permissions(now);
         self.turn(now);
+    }
+
+    /// Asks for the permissions that datagrams wait for, a few at a time: all requests that were signed before the
+    /// server wants a fresh nonce are refused, and the crate below gives up after ten of them.
+    fn ask_permissions(&mut self, now: Instant) {
+        for (peer, _) in &self.waiting {
+            if self.asking.len() >= ASKING_MAX || self.permitted.len() >= PERMISSIONS_MAX {
+                return;
+            }
+            let ip = peer.ip();
+            if self.permitted.insert(ip) {
+                self.asking.insert(ip);
+                let asked = self.turn.create_permission(TransportType::Udp, ip, at(now));
+                tracing::trace!(?asked, "permission asked for");
+            }
+        }
     }
 
     fn pass_on(&mut self, peer: SocketAddr, payload: &[u8], now: Instant) {
@@ -181,7 +246,7 @@ impl Client {
         {
             Ok(Some(built)) => {
                 let bytes = built.build().data;
-                self.push(bytes);
+                self.push(bytes, now);
             }
             Ok(None) => {}
             Err(error) => tracing::trace!(%error, "datagram not relayed"),
@@ -209,22 +274,28 @@ impl Client {
 
     /// Remembers why the server refuses; the crate below does not tell.
     fn note_refusal(&mut self, bytes: &[u8]) {
-        let Some(code) = Stun::parse(bytes)
-            .filter(|stun| stun.class() == Class::Failure)
-            .and_then(|stun| stun.error_code())
+        // Others may send from the server's address.
+        let refusal = Stun::parse(bytes).filter(|stun| {
+            stun.class() == Class::Failure && self.requests.contains(&stun.transaction())
+        });
+        let Some((refused, code)) =
+            refusal.and_then(|stun| Some((stun.transaction(), stun.error_code()?)))
         else {
             return;
         };
         match code {
-            // The first one is the question for the credentials.
-            UNAUTHORIZED => self.unauthorized += 1,
+            // The first one is the question for the credentials; a request that was sent twice is answered twice.
+            UNAUTHORIZED => {
+                let before = self.unauthorized.replace(refused);
+                let is_other = before.is_some_and(|before| before != refused);
+                if is_other && self.address.is_none() {
+                    self.fail(GatherFailure::Unauthorized);
+                }
+            }
             STALE_NONCE => {}
             // The server has forgotten what it lent, after a restart for instance.
             MISMATCH if self.address.is_some() => self.fail(GatherFailure::Lost),
             _ => self.refused = Some(code),
-        }
-        if self.unauthorized > 1 && self.address.is_none() {
-            self.fail(GatherFailure::Unauthorized);
         }
     }
 
@@ -240,7 +311,7 @@ impl Client {
         for _ in 0..TURNS_MAX {
             while let Some(transmit) = self.turn.poll_transmit(at(now)) {
                 let bytes = transmit.data.to_vec();
-                self.push(bytes);
+                self.push(bytes, now);
             }
             while let Some(event) = self.turn.poll_event() {
                 self.on_event(&event, now);
@@ -251,7 +322,11 @@ impl Client {
             match self.turn.poll(at(now)) {
                 TurnPollRet::WaitUntil(until) if until <= at(now) => {}
                 TurnPollRet::WaitUntil(until) => {
-                    let wait = until.duration_since(at(now));
+                    let mut wait = until.duration_since(at(now));
+                    if self.address.is_none() {
+                        // After the last repetition it says for how long to wait, and only then that it has failed.
+                        wait = wait.min(ASK_AGAIN);
+                    }
                     self.wake_at = Some(now + wait);
                     return;
                 }
@@ -277,6 +352,7 @@ impl Client {
                 self.fail(failure.unwrap_or(GatherFailure::Unreachable));
             }
             TurnEvent::PermissionCreated(_, peer) => {
+                self.asking.remove(peer);
                 let waiting = std::mem::take(&mut self.waiting);
                 for (to, payload) in waiting {
                     match to.ip() == *peer {
@@ -284,10 +360,13 @@ impl Client {
                         false => self.waiting.push_back((to, payload)),
                     }
                 }
+                self.ask_permissions(now);
             }
             TurnEvent::PermissionCreateFailed(_, peer) => {
+                self.asking.remove(peer);
                 self.waiting.retain(|(to, _)| to.ip() != *peer);
                 self.permitted.remove(peer);
+                self.ask_permissions(now);
             }
             TurnEvent::ChannelCreateFailed(_, peer) => {
                 self.channels.remove(peer);
@@ -297,10 +376,21 @@ impl Client {
         }
     }
 
-    fn push(&mut self, bytes: Vec<u8>) {
-        if self.output.len() < OUTPUT_MAX {
-            self.output.push_back(bytes);
+    fn push(&mut self, bytes: Vec<u8>, now: Instant) {
+        if self.output.len() >= OUTPUT_MAX {
+            return;
         }
+        if let Some(stun) = Stun::parse(&bytes)
+            && stun.class() == Class::Request
+            && !self.requests.contains(&stun.transaction())
+        {
+            self.requests.push_back(stun.transaction());
+            if self.requests.len() > REQUESTS_MAX {
+                self.requests.pop_front();
+            }
+        }
+        self.sent_at = now;
+        self.output.push_back(bytes);
     }
 }
 
@@ -327,6 +417,14 @@ const MISMATCH: u16 = 437;
 const WAITING_MAX: usize = 32;
 /// Of each link some dozen; a service has many links.
 const PERMISSIONS_MAX: usize = 4096;
+/// Less than half of what the crate below takes for an endless demand for fresh nonces.
+const ASKING_MAX: usize = 4;
+/// More than are repeated at the same time: one leaves in 50 ms, and is given up after half a minute.
+const REQUESTS_MAX: usize = 1024;
+/// As often as a STUN server is asked.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long the end of an allocation that was asked for may go unnoticed.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// There are 16,384 numbers for channels; without one a datagram is longer, and that is all.
 const CHANNELS_MAX: usize = 4096;
 /// As a socket buffer that is full.

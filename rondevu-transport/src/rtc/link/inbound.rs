@@ -10,34 +10,30 @@ impl RtcLink {
         let Some(input) = self.parse(datagram) else {
             return trace!(?datagram, "malformed STUN ignored");
         };
-        let proven = self.sources.is_proven(datagram.source);
-        if !proven {
-            let accepted = self.rtc().is_some_and(|rtc| rtc.accepts(&input));
-            if !accepted || !self.sources.admit(datagram.source) {
-                return debug!(?datagram, "STUN of a stranger ignored");
-            }
+        // An answer tells of a path, and a proven address may be forged.
+        let is_answer = stun.class() == Class::Success;
+        let is_known = self.sources.is_proven(datagram.source) && !is_answer;
+        let accepted = is_known || self.rtc().is_some_and(|rtc| rtc.accepts(&input));
+        if !accepted || !self.sources.admit(datagram.source) {
+            return debug!(?datagram, "STUN of a stranger ignored");
         }
-        // A proven address may be forged.
         if self.succession.doubts(datagram.source)
             && self.rtc().is_some_and(|rtc| rtc.accepts(&input))
         {
             self.succession.on_heard();
         }
-        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address())
-            && !self.sources.admit_mapped(mapped)
-        {
-            return debug!(
-                ?datagram,
-                "peer claims too many addresses, response ignored"
-            );
-        }
-        if let (Class::Success, Some(mapped)) = (stun.class(), stun.mapped_address()) {
+        if let (true, Some(mapped)) = (is_answer, stun.mapped_address()) {
+            if !self.sources.admit_mapped(mapped) {
+                return debug!(
+                    ?datagram,
+                    "peer claims too many addresses, response ignored"
+                );
+            }
             self.locals
                 .on_mapped(datagram, mapped, stun.transaction(), self.now);
         }
-        if stun.class() == Class::Success
+        if is_answer
             && self.idleness.awaits_answer()
-            && self.rtc().is_some_and(|rtc| rtc.accepts(&input))
             && let Some(round_trip) = self.idleness.on_answer(self.now)
         {
             self.flight.on_round_trip(round_trip);
