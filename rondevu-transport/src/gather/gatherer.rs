@@ -145,10 +145,29 @@ impl Gatherer {
             return;
         };
         if known.handle_resolved(addresses, now) {
+            self.leave_old_addresses(server);
             let bases = self.bases.clone();
             self.use_server(server, &bases, now);
         }
         self.finish(now);
+    }
+
+    /// Asks no more where a server was before.
+    fn leave_old_addresses(&mut self, index: usize) {
+        let servers = &self.servers;
+        let is_server = |address: SocketAddr| {
+            let mut servers = servers.iter();
+            servers.any(|server| server.addresses().contains(&address))
+        };
+        self.reflexives.retain(|one| is_server(one.server()));
+        let addresses = servers[index].addresses();
+        for (_, relay) in self.relays.extract_if(.., |(of, relay)| {
+            *of == index && !addresses.contains(&relay.server())
+        }) {
+            if let Way::Stream(stream) = relay.way() {
+                self.actions.push_back(GatherAction::Disconnect { stream });
+            }
+        }
     }
 
     /// A stream is open, from the address `local`.
@@ -231,8 +250,13 @@ impl Gatherer {
 
     /// Does what is due at `now`; calling early or again is a no-op.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for server in &mut self.servers {
+        for index in 0..self.servers.len() {
+            let is_of_use = self.failure_of(index, &self.servers[index]).is_none();
+            let server = &mut self.servers[index];
             server.handle_timeout(now);
+            if !is_of_use {
+                server.doubt(now);
+            }
         }
         for (_, relay) in &mut self.relays {
             relay.handle_timeout(now);

@@ -26,8 +26,10 @@ enum Name {
     Wanted,
     /// It was asked.
     Asked,
-    /// The addresses are known.
-    Known,
+    /// It is an address.
+    Literal,
+    /// The addresses were known at the given time.
+    Known { at: Instant },
     /// There are none; asked again later.
     Unknown { ask_at: Instant },
 }
@@ -41,7 +43,7 @@ impl Server {
                 url: url.clone(),
                 credential: server.turn_credential().cloned(),
                 name: match address {
-                    Ok(_) => Name::Known,
+                    Ok(_) => Name::Literal,
                     Err(_) => Name::Wanted,
                 },
                 addresses: address.into_iter().collect(),
@@ -71,7 +73,7 @@ impl Server {
                 self.name = Name::Asked;
                 Some(self.url.host.clone())
             }
-            Name::Asked | Name::Known | Name::Unknown { .. } => None,
+            Name::Asked | Name::Literal | Name::Known { .. } | Name::Unknown { .. } => None,
         }
     }
 
@@ -84,6 +86,11 @@ impl Server {
         let Name::Asked = self.name else {
             return false;
         };
+        if resolved.is_err() && !self.addresses.is_empty() {
+            // What is known may still be true.
+            self.name = Name::Known { at: now };
+            return true;
+        }
         let (addresses, why) = match resolved {
             Ok(addresses) => (addresses, "no address".to_owned()),
             Err(error) => (Vec::new(), error),
@@ -95,13 +102,22 @@ impl Server {
         self.addresses = chosen.collect();
         let found = !self.addresses.is_empty();
         self.name = match found {
-            true => Name::Known,
+            true => Name::Known { at: now },
             false => Name::Unknown {
                 ask_at: now + RETRY,
             },
         };
         self.failure = (!found).then_some(GatherFailure::Name(why));
         found
+    }
+
+    /// The server does not help: it may have moved.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        if let Name::Known { at } = self.name
+            && at + DOUBT_AFTER <= now
+        {
+            self.name = Name::Wanted;
+        }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -115,10 +131,12 @@ impl Server {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.name {
             Name::Unknown { ask_at, .. } => Some(ask_at),
-            Name::Wanted | Name::Asked | Name::Known => None,
+            Name::Wanted | Name::Asked | Name::Literal | Name::Known { .. } => None,
         }
     }
 }
 
+/// Names of servers are made to be kept for a while.
+const DOUBT_AFTER: Duration = Duration::from_secs(60);
 /// A machine that has just woken up has no name server yet.
 const RETRY: Duration = Duration::from_secs(5);

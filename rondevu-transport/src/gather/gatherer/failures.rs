@@ -18,7 +18,7 @@ impl Gatherer {
     }
 
     /// Why a server helps with nothing, if so.
-    fn failure_of(&self, index: usize, server: &Server) -> Option<GatherFailure> {
+    pub(super) fn failure_of(&self, index: usize, server: &Server) -> Option<GatherFailure> {
         if let Some(failure) = server.failure() {
             return Some(failure.clone());
         }

@@ -254,7 +254,7 @@ fn a_question_for_credentials_that_comes_twice_refuses_nothing() {
     let first = allocations(&mut gatherer).remove(0);
     // The way is slow, so the request was repeated and is answered twice.
     gatherer.handle_timeout(at(500));
-    assert_eq!(allocations(&mut gatherer), [first.clone()]);
+    assert_eq!(allocations(&mut gatherer), std::slice::from_ref(&first));
     let question = challenge(&first);
     from_server(&mut gatherer, &first, &question, at(600));
     let signed = allocations(&mut gatherer).remove(0);
@@ -368,4 +368,41 @@ fn what_a_server_lends_outlives_the_absence_of_the_socket() {
     gatherer.handle_bases(&[BASE], at(700_000));
     assert_eq!(gatherer.candidates(), []);
     assert_eq!(allocations(&mut gatherer).len(), 1);
+}
+
+#[test]
+fn a_server_that_has_moved_is_found_again() {
+    let urls = ["stun:example.org", "turn:example.org?transport=tcp"];
+    let mut gatherer = gatherer(&urls, IceTransportPolicy::All);
+    let (mut now, mut moved, mut connects) = (at(0), at(0), Vec::new());
+    // For a minute and more nobody is at the address that is known first.
+    for asked in 1.. {
+        while gatherer.poll_transmit().is_some() {}
+        while let Some(action) = gatherer.poll_action() {
+            match action {
+                GatherAction::Resolve { server, .. } => {
+                    let last = if asked > 1 { 8 } else { 9 };
+                    gatherer.handle_resolved(server, Ok(vec![public(last, 0).ip()]), now);
+                    moved = now;
+                }
+                GatherAction::Connect { stream, server, .. } => {
+                    connects.push(server.ip());
+                    gatherer.handle_disconnected(stream, "refused", now);
+                }
+                _ => {}
+            }
+        }
+        if gatherer.is_server(public(8, 3478)) && !gatherer.is_server(public(9, 3478)) {
+            break;
+        }
+        now = gatherer.poll_timeout().unwrap();
+        assert!(now < at(200_000), "nobody asked");
+        gatherer.handle_timeout(now);
+    }
+    assert!(moved >= at(60_000), "asked after {moved:?}");
+    assert_eq!(connects.last(), Some(&public(8, 0).ip()));
+    let due = gatherer.poll_timeout().unwrap();
+    gatherer.handle_timeout(due);
+    assert!(answer(&mut gatherer, public(1, 7000), due) > 0);
+    assert_eq!(gatherer.candidates().len(), 2);
 }
