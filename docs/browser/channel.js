@@ -29,7 +29,8 @@ export class DurableChannel extends EventTarget {
   #resolveClosed;
   /** How far this side's direction has come: open, finishing, announced, finished. */
   #sending = 'open';
-  #owesFinAck = false;
+  /** Whether the peer is owed the answer to its end: notOwed, owed, or askedAgain if the link was lost before. */
+  #finAck = 'notOwed';
 
   /** For the connection. `wake` is called when there may be something to transmit. */
   constructor({ id, label, ordered }, limits, wake) {
@@ -135,8 +136,9 @@ export class DurableChannel extends EventTarget {
     if (this.#inbox.ackAt === 0) this.#wake();
   }
 
+  /** Not from within a transition: whoever hears of it may do anything. */
   #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+    queueMicrotask(() => this.dispatchEvent(new CustomEvent(type, { detail })));
   }
 
   // ---- for the connection ----
@@ -159,7 +161,8 @@ export class DurableChannel extends EventTarget {
   /** The link is gone. */
   onDetach() {
     this.stream = null;
-    this.#owesFinAck = false;
+    // The peer tells its end again on the next link.
+    if (this.#finAck === 'owed') this.#finAck = 'askedAgain';
   }
 
   /** A transport message came in on the channel's stream. */
@@ -180,7 +183,7 @@ export class DurableChannel extends EventTarget {
         return this.#outbox.onAck(frame.next, asNumber(frame.credit));
       case 'fin':
         this.#inbox.onEnd(frame.at);
-        this.#owesFinAck = true;
+        this.#finAck = 'owed';
         return this.finish();
       case 'finAck': {
         const end = this.#outbox.end();
@@ -194,7 +197,7 @@ export class DurableChannel extends EventTarget {
   }
 
   #closeIfDone() {
-    const isReceived = this.#inbox.hasEnded && !this.#owesFinAck;
+    const isReceived = this.#inbox.hasEnded && this.#finAck === 'notOwed';
     if (this.#sending === 'finished' && isReceived) this.end();
   }
 
@@ -221,8 +224,8 @@ export class DurableChannel extends EventTarget {
   /** The frames that tell the peer what has become of what it sent, as far as they are due at `now`. */
   #answers(now) {
     const answers = [];
-    if (this.#owesFinAck && this.#inbox.hasEnded) {
-      this.#owesFinAck = false;
+    if (this.#finAck === 'owed' && this.#inbox.hasEnded) {
+      this.#finAck = 'notOwed';
       answers.push({ type: 'finAck' });
     }
     if (this.#inbox.ackAt !== null && this.#inbox.ackAt <= now) {
@@ -259,11 +262,13 @@ export class DurableChannel extends EventTarget {
   /** The peer has lost its memory: the channel begins anew. Says what was unconfirmed. */
   onSessionReset(loss) {
     this.onDetach();
+    this.#finAck = 'notOwed';
     this.isKnownToPeer = false;
     this.#inbox.reset();
     if (this.#sending !== 'open') this.#sending = 'finishing';
-    const unconfirmed = this.#outbox.reset();
+    const unconfirmed = this.#outbox.unconfirmed();
     if (loss === 'drop') this.#outbox.clear();
+    else this.#outbox.reset();
     return unconfirmed;
   }
 

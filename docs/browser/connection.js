@@ -24,6 +24,10 @@ import * as proof from './proof.js';
 /** Room for an acknowledgement and an end beside a full fragment. */
 const FEW_FRAMES_BYTES = 32;
 const BYE_LIMIT_MS = 1_000;
+/** A peer or server that asks for more patience is asked again all the same. */
+const RETRY_AFTER_MS_MAX = 300_000;
+/** A longer timer fires at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** The connection came to nothing; `message` says why. */
 export class ConnectionError extends Error {
@@ -165,7 +169,9 @@ export class DurableConnection extends EventTarget {
       this.#live.liveness.suspect();
       this.#become('reconnecting');
     }
-    if (!this.#attempt) this.#startAttempt();
+    // One that is under way may wait on a network that is gone.
+    this.#dropAttempt();
+    this.#startAttempt();
     this.#wake();
   }
 
@@ -231,8 +237,9 @@ export class DurableConnection extends EventTarget {
     this.#end('closed', null);
   }
 
+  /** Not from within a transition: whoever hears of it may do anything. */
   #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+    queueMicrotask(() => this.dispatchEvent(new CustomEvent(type, { detail })));
   }
 
   // ---- attempts ----
@@ -250,15 +257,23 @@ export class DurableConnection extends EventTarget {
       }
       this.#wake();
     };
-    attempt.link = new Link(this.#options.rtcConfiguration, {
+    const events = {
       opened: late((stream) => this.#onOpened(attempt, stream)),
       message: late((stream, bytes) => this.#onMessage(attempt, stream, bytes)),
       writable: () => this.#wake(),
       streamClosed: late((stream) => this.#onStreamClosed(attempt, stream)),
       closed: late((reason) => this.#onLinkClosed(attempt.link, reason)),
-    });
-    this.#attempt = attempt;
+    };
     this.#retryAt = null;
+    try {
+      attempt.link = new Link(this.#options.rtcConfiguration, events);
+    } catch (error) {
+      // The first tells that the configuration is wrong; later there may be too many of them.
+      if (this.#connectBy !== null) throw error;
+      this.#lastFailure = error.message;
+      return this.#planAttempt('backoff');
+    }
+    this.#attempt = attempt;
     attempt.link.dial(this.#signaling, this.#target).catch((error) => {
       if (this.#attempt === attempt) this.#onDialFailed(error);
       this.#wake();
@@ -295,7 +310,7 @@ export class DurableConnection extends EventTarget {
     // A link that was stable has shown that the peer is there.
     const spreadMs = this.#options.reconnectSpreadMs * Math.random();
     const prompt = urgency === 'prompt' && isFirst ? spreadMs : next.delayMs;
-    const delayMs = Math.max(atLeastMs, prompt);
+    const delayMs = Math.max(Math.min(atLeastMs, RETRY_AFTER_MS_MAX), prompt);
     this.#retryAt = performance.now() + delayMs;
     this.#emit('reconnecting', { attempt: next.number, delayMs });
   }
@@ -469,7 +484,7 @@ export class DurableConnection extends EventTarget {
       const wasAnnounced = hello.channels.some((cursor) => cursor.channel === channel.id);
       if (!wasAnnounced) this.#attachNew(channel);
       // The peer has too many channels to take a fresh one; else it has ended there.
-      else if (channel.state === 'connecting') this.#endChannel(channel);
+      else if (!channel.isKnownToPeer) this.#endChannel(channel);
       else this.#forgottenByPeer(channel);
     }
     this.#backoff.onLinkUp(now);
@@ -482,11 +497,14 @@ export class DurableConnection extends EventTarget {
   }
 
   #attachCursor({ channel: id, label, ordered, reliability, recvNext, credit }) {
-    if (reliability !== 'reliable') return;
+    if (reliability !== 'reliable') {
+      if (!isOwn(id)) this.#refuse(id);
+      return;
+    }
     let channel = this.#channels.get(id);
     if (!channel) {
       const peers = [...this.#channels.keys()].filter((id) => !isOwn(id)).length;
-      if (isOwn(id) || this.#seen.has(id >> 1) || peers >= this.#options.channelsMax) return;
+      if (isOwn(id) || this.#seen.has(id >>> 1) || peers >= this.#options.channelsMax) return;
       channel = this.#enterIncoming({ id, label, ordered });
     }
     const { fragmentBytes, messageBytes } = this.#bytesMax();
@@ -533,7 +551,7 @@ export class DurableConnection extends EventTarget {
     const max = 2 * this.#options.channelsMax;
     const open = [...this.#channels.keys()].filter((id) => !isOwn(id)).length;
     if (open >= max || this.#seen.sparse >= max) throw new ProtocolViolation('too many channels');
-    this.#seen.add(what.id >> 1);
+    this.#seen.add(what.id >>> 1);
     const channel = this.#enter(what);
     if (this.#closeBy !== null) {
       channel.finish();
@@ -555,7 +573,7 @@ export class DurableConnection extends EventTarget {
     let channel = this.#channels.get(id);
     if (!channel) {
       // One that has ended on this side.
-      if (isOwn(id) || this.#seen.has(id >> 1) || this.#refused.has(id)) return;
+      if (isOwn(id) || this.#seen.has(id >>> 1)) return;
       if (isLossy) return this.#refuse(id);
       channel = this.#enterIncoming({ id, label: stream.label, ordered: stream.ordered });
       this.#attachNew(channel);
@@ -568,12 +586,16 @@ export class DurableConnection extends EventTarget {
     channel.stream = stream;
   }
 
-  /** Ends a lossy channel of the peer as soon as it begins. */
+  /** Ends a lossy channel of the peer as soon as it begins, and again on each link that still has it. */
   #refuse(id) {
-    if (this.#refused.size > 2 * this.#options.channelsMax) {
-      throw new ProtocolViolation('too many channels');
+    if (!this.#seen.has(id >>> 1)) {
+      const max = 2 * this.#options.channelsMax;
+      if (this.#refused.size >= max || this.#seen.sparse >= max) {
+        throw new ProtocolViolation('too many channels');
+      }
+      this.#seen.add(id >>> 1);
+      this.#refused.add(id);
     }
-    this.#refused.add(id);
     this.#transmit(this.#live, { type: 'finish', channel: id });
   }
 
@@ -622,7 +644,12 @@ export class DurableConnection extends EventTarget {
       case 'bye':
         return this.#end('closed', new ConnectionError(`the peer ended it: ${frame.reason}`));
       case 'finish':
-        if (!this.#refused.delete(frame.channel)) throw new ProtocolViolation('no such channel');
+        if (isOwn(frame.channel) || this.#channels.has(frame.channel)) {
+          throw new ProtocolViolation('no lossy channel of the peer');
+        }
+        // The end may come before the stream.
+        if (!this.#seen.has(frame.channel >>> 1)) this.#refuse(frame.channel);
+        this.#refused.delete(frame.channel);
         return this.#transmit(live, { type: 'finished', channel: frame.channel });
       case 'finished':
         return;
@@ -789,7 +816,8 @@ export class DurableConnection extends EventTarget {
     // What is due but waits for room in a stream is looked at when there is room.
     const later = deadlines.filter((at) => at > now);
     if (!later.length) return;
-    this.#timer = setTimeout(() => this.#wake(), Math.max(1, Math.min(...later) - now));
+    const delayMs = Math.max(1, Math.min(...later) - now);
+    this.#timer = setTimeout(() => this.#wake(), Math.min(TIMER_MS_MAX, delayMs));
   }
 }
 

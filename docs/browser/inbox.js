@@ -255,7 +255,10 @@ class Runs {
   insert({ seq, starts, ends, text, payload, cost }) {
     this.checkNeighbours(seq, seq + 1, starts, ends);
     const bytes = payload.length;
-    let run = { start: seq, end: seq + 1, starts, ends, text, bytes, cost, pieces: [payload] };
+    // A small piece is not to keep a large transport message in memory.
+    const isSmall = bytes * 4 < payload.buffer.byteLength;
+    const pieces = [isSmall && !(starts && ends) ? payload.slice() : payload];
+    let run = { start: seq, end: seq + 1, starts, ends, text, bytes, cost, pieces };
     if (!starts) run = this.#joined(this.#byEnd.get(seq), run);
     if (!ends) run = this.#joined(run, this.#byStart.get(run.end));
     if (!(run.starts && run.ends)) {
@@ -297,7 +300,9 @@ class Runs {
   checkBelow(before, next) {
     for (let seq = before; seq < next; seq += 1) {
       const run = this.#byStart.get(seq);
-      if (run && run.end !== next) throw new ProtocolViolation('a message has no end');
+      if (run && (!run.starts || run.end !== next)) {
+        throw new ProtocolViolation('a message has no beginning or no end');
+      }
     }
   }
 }

@@ -168,23 +168,26 @@ export class Outbox {
 
   /** Begins anew for a peer that knows nothing: all that is unconfirmed waits again, in order. */
   reset() {
-    const unconfirmed = this.unconfirmed();
     for (const entry of this.sent.reverse()) {
-      if (entry.message) this.queue.unshift(entry.message);
+      if (entry.message) {
+        entry.message.hasLeft ||= entry.end <= this.#nextMax;
+        this.queue.unshift(entry.message);
+      }
       else this.#lost += entry.messages;
     }
     this.sent = [];
     this.#acked = this.#next = this.#nextMax = this.#numbered = 0;
     this.#at = this.#outstanding = this.#credit = 0;
-    return unconfirmed;
   }
 
   /** Drops everything; `outcome` is that of messages that have left whole. */
   clear(outcome = 'unknown') {
     for (const { message, end } of this.sent) {
-      message?.settle(end <= this.#nextMax ? outcome : 'undelivered');
+      const hasLeft = end <= this.#nextMax || message?.hasLeft;
+      message?.settle(hasLeft ? outcome : 'undelivered');
     }
-    for (const message of this.queue) message.settle('undelivered');
+    // Those that were sent to a peer that has lost its memory may have been delivered before.
+    for (const message of this.queue) message.settle(message.hasLeft ? 'unknown' : 'undelivered');
     this.sent = [];
     this.reset();
     this.queue = new Fifo();
@@ -194,8 +197,11 @@ export class Outbox {
   /** How many messages the peer has not confirmed. */
   unconfirmed() {
     const messages = this.sent.filter((entry) => entry.message);
-    const whole = messages.filter((entry) => entry.end <= this.#nextMax).length;
-    return { undelivered: messages.length - whole + this.queue.length, maybeDelivered: whole };
+    const isWhole = ({ end, message }) => end <= this.#nextMax || message.hasLeft;
+    const sent = messages.filter(isWhole).length;
+    const again = [...this.queue].filter((message) => message.hasLeft).length;
+    const maybeDelivered = sent + again;
+    return { undelivered: messages.length + this.queue.length - maybeDelivered, maybeDelivered };
   }
 
   /** The number after the last, once everything was handed to the present link; else `null`. */

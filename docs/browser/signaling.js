@@ -6,6 +6,7 @@
 
 /** How long the server may keep a request for candidates waiting. */
 const WAIT_MS = 10_000;
+const REGISTRATION_MS = 10_000;
 
 /** A request that failed. */
 export class SignalingError extends Error {
@@ -71,18 +72,26 @@ export class Signaling {
 
   /** A server may forget its peers when it restarts: registers again, once. */
   async #asPeer(method, path, options) {
+    const credentials = this.#register();
     try {
-      return await this.#call(method, path, { ...options, peer: await this.#register(options) });
+      return await this.#call(method, path, { ...options, peer: await credentials });
     } catch (error) {
       if (error.status !== 401) throw error;
-      this.#credentials = null;
-      return this.#call(method, path, { ...options, peer: await this.#register(options) });
+      if (this.#credentials === credentials) this.#credentials = null;
+      return this.#call(method, path, { ...options, peer: await this.#register() });
     }
   }
 
-  async #register({ signal }) {
-    this.#credentials ??= await this.#call('POST', '/register', { body: {}, signal });
-    return this.#credentials;
+  /** The credentials, a promise: who asks at the same time gets the same. It outlives who asked first. */
+  #register() {
+    if (this.#credentials) return this.#credentials;
+    const signal = AbortSignal.timeout(REGISTRATION_MS);
+    const credentials = this.#call('POST', '/register', { body: {}, signal });
+    this.#credentials = credentials;
+    credentials.catch(() => {
+      if (this.#credentials === credentials) this.#credentials = null;
+    });
+    return credentials;
   }
 
   async #call(method, path, { body, peer, signal }) {

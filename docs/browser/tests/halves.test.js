@@ -112,11 +112,24 @@ test('after a reset all that is unconfirmed waits again in its order', () => {
   outbox.nextFrame(100);
   outbox.nextFrame(100);
   outbox.onAck(1, WINDOW);
-  assert.deepEqual(outbox.reset(), { undelivered: 1, maybeDelivered: 1 });
+  const unconfirmed = { undelivered: 1, maybeDelivered: 1 };
+  assert.deepEqual(outbox.unconfirmed(), unconfirmed);
+  outbox.reset();
+  assert.deepEqual(outbox.unconfirmed(), unconfirmed);
   outbox.onAttach(0, WINDOW);
   const again = [outbox.nextFrame(100), outbox.nextFrame(100)];
   assert.deepEqual(again.map((frame) => String.fromCharCode(...frame.payload)), ['b', 'c']);
   assert.deepEqual(again.map((frame) => frame.seq), [0, 1]);
+});
+
+test('what has left is in doubt for ever', () => {
+  for (const isReset of [false, true]) {
+    const { outbox, outcomes } = outboxWith('a', 'b');
+    outbox.nextFrame(100);
+    if (isReset) outbox.reset();
+    outbox.clear();
+    assert.deepEqual(outcomes, ['unknown', 'undelivered']);
+  }
 });
 
 const fragment = (seq, starts, ends, text = 'x') => ({ seq, starts, ends, text: true, payload: bytes(text) });
@@ -125,6 +138,7 @@ test('what a correct sender never does is a violation', () => {
   const cases = {
     'a hole': [[fragment(1, true, true)], true],
     'an end without a beginning': [[fragment(0, false, true), fragment(1, false, true)], false],
+    'an end whose beginning never was': [[fragment(0, false, true), fragment(1, true, true)], false],
     'an empty fragment': [[fragment(0, true, false, '')], true],
     'two beginnings': [[fragment(0, true, false), fragment(1, true, true)], true],
     'a beginning that goes nowhere': [
