@@ -170,7 +170,7 @@ impl ConnectionMachine {
             let Some(channel) = channel.filter(open) else {
                 continue;
             };
-            let fresh = channel.state() == DurableChannelState::Connecting;
+            let fresh = !channel.is_known_to_peer();
             let known_to_peer = match &announced {
                 // The dialer: the acceptor answers to each channel of the hello that it still has.
                 Some(announced) => announced.contains(&id),

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use rondevu_core::frame::{CONTROL_LABEL, CONTROL_PROTOCOL, ControlFrame, Hello, PROTOCOL_VERSION};
 use rondevu_core::{
     ByeReason, DurableConnectionState as State, LinkEvent, LinkInfo, MessageKind, OpenedBy,
-    StreamId, StreamOptions, Unconfirmed,
+    Outcome, StreamId, StreamOptions, Unconfirmed,
 };
 
 use self::pair::{CONTROL, Pair, seeds};
@@ -154,6 +154,44 @@ fn a_channel_beyond_what_the_peer_takes_is_refused_alone() {
     let refused = pair.dialer.open_channel("more", &ChannelConfig::default());
     assert_eq!(refused, Err(ChannelError::TooMany { max: 2 }));
     assert_eq!(pair.dialer.generation(), Generation(1));
+}
+
+#[test]
+fn a_channel_that_is_refused_after_the_link_that_it_was_opened_on_confirms_nothing() {
+    let few = ConnectionConfig {
+        channels_max: 2,
+        ..ConnectionConfig::default()
+    };
+    let mut pair = Pair::connected(few);
+    let [ending, _] = [(); 2].map(|()| channel(&mut pair));
+    pair.settle();
+    // The last word of one that ends is lost, so the acceptor still has it.
+    pair.dialer.channel_mut(ending).unwrap().finish();
+    let has_ended = |pair: &Pair| {
+        let ended = pair.dialer.channel(ending);
+        ended.is_none_or(|c| c.state() == DurableChannelState::Closed)
+    };
+    for _ in 0..20 {
+        pair.pump();
+        if has_ended(&pair) {
+            break;
+        }
+        pair.deliver_some();
+        pair.read();
+    }
+    assert!(has_ended(&pair));
+    let late = channel(&mut pair);
+    let now = pair.now;
+    let machine = pair.dialer.channel_mut(late).unwrap();
+    let number = machine.send_watched("lost".into(), now).unwrap();
+    pair.pump();
+    pair.cut_all();
+    pair.wait(Duration::from_secs(2));
+    assert_eq!(pair.dialer.state(), State::Connected);
+    assert_eq!(pair.received(Role::Acceptor), [""; 0]);
+    let machine = pair.dialer.channel_mut(late).unwrap();
+    assert_eq!(machine.state(), DurableChannelState::Closed);
+    assert_eq!(machine.take_outcome(number), Some(Outcome::Unknown));
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn a_message_that_a_reset_drops_after_it_left_may_have_arrived() {
     assert_eq!(pair.dialer.state(), State::Connected);
     let channel = pair.dialer.channel_mut(chat).unwrap();
     let outcome = channel.take_outcome(number);
-    assert_eq!(outcome, Some(rondevu_core::Outcome::Unknown));
+    assert_eq!(outcome, Some(Outcome::Unknown));
 }
 
 #[test]
