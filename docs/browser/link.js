@@ -38,8 +38,7 @@ export class Link {
   /** Finds the service and answers one of its offers. */
   async dial(signaling, target) {
     const { signal } = this.#ending;
-    const uuid = target.uuid ?? (await signaling.findService(target, signal));
-    const { offerId, sdp } = await signaling.takeOffer(uuid, signal);
+    const { offerId, sdp } = await findOffer(signaling, target, signal);
     const late = [];
     const send = () => signaling.addCandidates(offerId, late.splice(0), signal).catch(() => {});
     let isAnswered = false;
@@ -171,4 +170,16 @@ export class Link {
 
 function opening(stream) {
   return new Promise((resolve) => stream.addEventListener('open', resolve));
+}
+
+async function findOffer(signaling, target, signal) {
+  if (target.uuid) return signaling.takeOffer(target.uuid, signal);
+  const uuid = await signaling.findService(target, signal);
+  try {
+    return await signaling.takeOffer(uuid, signal);
+  } catch (error) {
+    // It was published again meanwhile, under another uuid; if not, the name is not found next.
+    if (error.status === 404) error.retry = 'now';
+    throw error;
+  }
 }
