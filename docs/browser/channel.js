@@ -234,11 +234,16 @@ export class DurableChannel extends EventTarget {
     return answers;
   }
 
-  /** What the peer has not been told of what it sent, due or not, as a transport message; `null` if it
-   * knows all. The session ends. */
+  /** What the peer has not been told, of what it sent (due or not) and of this side's end, as a transport
+   * message; `null` if it knows all. The session ends. */
   lastWords() {
-    const answers = this.#answers(Infinity);
-    return answers.length ? concat(answers.map(encodeChannel)) : null;
+    const words = this.#answers(Infinity);
+    const at = this.#sending === 'finishing' ? this.#outbox.end() : null;
+    if (at !== null) {
+      this.#sending = 'announced';
+      words.push({ type: 'fin', at });
+    }
+    return words.length ? concat(words.map(encodeChannel)) : null;
   }
 
   /** The cursor of this channel in a greeting. */

@@ -220,10 +220,10 @@ impl Outbox {
     /// to the link.
     pub fn next_message(&mut self) -> Option<(MessageKind, Bytes)> {
         self.refuse_too_large();
-        let queued = self.queue.pop()?;
-        self.confirmations.settle(queued.number, Outcome::Unknown);
         // Such a peer cannot be told of gaps.
         self.lost = 0;
+        let queued = self.queue.pop()?;
+        self.confirmations.settle(queued.number, Outcome::Unknown);
         Some((queued.kind, queued.payload))
     }
 

@@ -61,6 +61,8 @@ pub struct Queued {
     pub payload: Bytes,
     /// When it was queued.
     pub queued_at: Instant,
+    /// Whether it left whole for a peer that has lost its memory since, and may have been delivered.
+    pub has_left: bool,
 }
 
 /// A first-in, first-out queue of messages within [`QueueLimits`].
@@ -110,6 +112,7 @@ impl MessageQueue {
             kind,
             payload: message.into_bytes(),
             queued_at: now,
+            has_left: false,
         });
         Ok(())
     }
@@ -130,6 +133,11 @@ impl MessageQueue {
     /// The oldest message.
     pub fn front(&self) -> Option<&Queued> {
         self.messages.front()
+    }
+
+    /// All messages, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.messages.iter()
     }
 
     /// Puts messages that were taken before back to the front, whatever the limits say.

@@ -355,17 +355,24 @@ impl ChannelMachine {
         self.events.pop_front()
     }
 
-    /// Drops messages that have waited too long, and notices acknowledgements that are due.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    /// Drops messages that have waited too long, and notices acknowledgements that are due; whether there were
+    /// such messages.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
         self.receiving.handle_timeout(now);
-        self.expire(now);
+        self.expire(now)
     }
 
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Instant) -> bool {
         let dropped = self.outbox.expire(now);
         if dropped > 0 {
             self.events.push_back(ChannelEvent::Expired { dropped });
         }
+        dropped > 0
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) has something to tell.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// When to acknowledge or to drop what waited too long.

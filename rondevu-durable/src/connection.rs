@@ -21,7 +21,7 @@ use core::time::Duration;
 use rondevu_core::frame::LABEL_LEN_MAX;
 use rondevu_core::{
     ChannelId, DurableChannelState, DurableConnectionState, Generation, IdSet, Incarnation,
-    Instant, LinkId, Reconnector, Reliability, SessionId,
+    Instant, LinkId, Reconnector, Reliability, SessionId, Unconfirmed,
 };
 
 pub use self::action::{Action, Transmit};
@@ -81,6 +81,8 @@ pub struct ConnectionMachine {
     close_by: Option<Instant>,
     /// What closing will say when nothing is left to confirm.
     close_reason: ConnectionClosed,
+    /// What was on channels that the peer had no room for, while the connection was closing.
+    refused: Unconfirmed,
     last_failure: String,
     last_served: ChannelId,
     rng: fastrand::Rng,
@@ -155,6 +157,7 @@ impl ConnectionMachine {
             resume_by: None,
             close_by: None,
             close_reason: ConnectionClosed::Local,
+            refused: Unconfirmed::default(),
             last_failure: String::from("no attempt was made"),
             last_served: ChannelId(u32::MAX),
             rng: fastrand::Rng::with_seed(seeds.rng ^ 0x5eed),

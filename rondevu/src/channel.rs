@@ -40,7 +40,7 @@ use crate::shared::{ChannelShared, Shared, lock};
 pub struct DurableChannel(Arc<ChannelHandle>);
 
 #[derive(Debug)]
-struct ChannelHandle {
+pub(crate) struct ChannelHandle {
     connection: DurableConnection,
     id: ChannelId,
     waiters: Arc<ChannelShared>,
@@ -50,6 +50,10 @@ impl Drop for ChannelHandle {
     fn drop(&mut self) {
         let shared = &self.connection.0.shared;
         let mut core = lock(&shared.core);
+        if lock(&self.waiters.handle).as_ptr() != std::ptr::from_ref(self) {
+            // Somebody has asked for another handle after the last of these was given up.
+            return;
+        }
         if let Some(channel) = core.machine.channel_mut(self.id) {
             channel.finish();
             channel.discard_incoming();
@@ -63,17 +67,22 @@ impl Drop for ChannelHandle {
 
 impl DurableChannel {
     pub(crate) fn new(connection: DurableConnection, id: ChannelId) -> Self {
-        let waiters = {
-            let core = &mut *lock(&connection.0.shared.core);
-            let state = core.machine.channel(id).map(ChannelMachine::state);
-            let new = || ChannelShared::new(state.unwrap_or(DurableChannelState::Closed));
-            Arc::clone(core.channels.entry(id).or_insert_with(new))
-        };
-        Self(Arc::new(ChannelHandle {
+        let shared = Arc::clone(&connection.0.shared);
+        let core = &mut *lock(&shared.core);
+        let state = core.machine.channel(id).map(ChannelMachine::state);
+        let new = || ChannelShared::new(state.unwrap_or(DurableChannelState::Closed));
+        let waiters = Arc::clone(core.channels.entry(id).or_insert_with(new));
+        let mut known = lock(&waiters.handle);
+        if let Some(handle) = known.upgrade() {
+            return Self(handle);
+        }
+        let handle = Arc::new(ChannelHandle {
             connection,
             id,
-            waiters,
-        }))
+            waiters: Arc::clone(&waiters),
+        });
+        *known = Arc::downgrade(&handle);
+        Self(handle)
     }
 
     fn shared(&self) -> &Shared {
@@ -172,10 +181,17 @@ impl DurableChannel {
         let Some(channel) = core.machine.channel_mut(self.0.id) else {
             return Err(SendError::Closed(message));
         };
-        let accepted = send(channel, message, now)?;
+        let accepted = send(channel, message, now);
+        let has_dropped = channel.has_event();
+        if has_dropped {
+            // Whoever waits for what became of the others is to hear of it, with or without a link.
+            core.machine.touch(self.0.id);
+        }
         drop(core);
-        shared.wake.notify_one();
-        Ok(accepted)
+        if has_dropped || accepted.is_ok() {
+            shared.wake.notify_one();
+        }
+        accepted
     }
 
     /// Waits until `look` finds something; `None` if the channel is gone.
@@ -284,8 +300,15 @@ impl DurableChannel {
     /// Ends this side's direction after what was sent is delivered; the peer's `recv` then returns
     /// `None`. Does not wait.
     pub fn finish(&self) {
-        self.with(ChannelMachine::finish);
-        self.shared().wake.notify_one();
+        let shared = self.shared();
+        let mut core = lock(&shared.core);
+        if let Some(channel) = core.machine.channel_mut(self.0.id) {
+            channel.finish();
+            // Others may wait for room that they will not get.
+            core.machine.touch(self.0.id);
+        }
+        drop(core);
+        shared.wake.notify_one();
     }
 
     /// Closes the channel and waits until both directions have ended or the connection has.

@@ -1,13 +1,14 @@
 //! What handles and driver of one connection share.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rondevu_core::{ChannelId, DurableChannelState, DurableConnectionState};
 use rondevu_durable::{ChannelEvent, ConnectionEvent, ConnectionMachine};
 use rondevu_transport::LinkPath;
 use tokio::sync::{Notify, watch};
 
+use crate::channel::ChannelHandle;
 use crate::clock::Clock;
 use crate::events::EventSource;
 use crate::link::Link;
@@ -56,6 +57,8 @@ pub(crate) struct ChannelShared {
     pub(crate) changed: Arc<Notify>,
     pub(crate) events: EventSource<ChannelEvent>,
     pub(crate) state: watch::Sender<DurableChannelState>,
+    /// What all handles of the channel share, while there are any. Only changed under the lock of the core.
+    pub(crate) handle: Mutex<Weak<ChannelHandle>>,
 }
 
 impl ChannelShared {
@@ -64,6 +67,7 @@ impl ChannelShared {
             changed: Arc::default(),
             events: EventSource::new(),
             state: watch::channel(state).0,
+            handle: Mutex::default(),
         })
     }
 }

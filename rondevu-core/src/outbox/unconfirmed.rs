@@ -7,7 +7,7 @@ use crate::Seq;
 /// What a new session means for messages of the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unconfirmed {
-    /// Messages of which at least the last fragment never left this process.
+    /// Messages of which at least the last fragment never left this process, in this session or one before.
     pub undelivered: u64,
     /// Messages that left whole and were not acknowledged.
     pub maybe_delivered: u64,
@@ -28,8 +28,9 @@ impl Outbox {
             let has_left = entry.end() <= self.next_max;
             match entry.content {
                 Content::Gap { messages } => self.lost += messages,
-                Content::Message(message) => {
+                Content::Message(mut message) => {
                     if has_left {
+                        message.has_left = true;
                         self.confirmations.has_left(message.number);
                     }
                     self.queue.restore(message);
@@ -77,20 +78,18 @@ impl Outbox {
 
     /// How many messages are unconfirmed.
     pub fn unconfirmed(&self) -> Unconfirmed {
-        let messages = self
-            .sent
-            .iter()
-            .filter(|e| matches!(e.content, Content::Message(_)));
-        let (whole, partial): (u64, u64) = messages.fold((0, 0), |(whole, partial), entry| {
-            if entry.end() <= self.next_max {
-                (whole + 1, partial)
-            } else {
-                (whole, partial + 1)
-            }
+        let sent = self.sent.iter().filter_map(|entry| match &entry.content {
+            Content::Message(message) => Some(entry.end() <= self.next_max || message.has_left),
+            Content::Gap { .. } => None,
         });
-        Unconfirmed {
-            undelivered: partial + self.queue.len() as u64,
-            maybe_delivered: whole,
+        let queued = self.queue.iter().map(|message| message.has_left);
+        let mut unconfirmed = Unconfirmed::default();
+        for has_left in sent.chain(queued) {
+            match has_left {
+                true => unconfirmed.maybe_delivered += 1,
+                false => unconfirmed.undelivered += 1,
+            }
         }
+        unconfirmed
     }
 }

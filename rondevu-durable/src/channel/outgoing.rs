@@ -33,7 +33,8 @@ impl ChannelMachine {
         })
     }
 
-    /// What the peer has not been told of what it sent; the session ends.
+    /// What the peer has not been told, of what it sent and of where this side's direction ends; the session
+    /// ends.
     pub(crate) fn last_words(&mut self) -> Option<Outgoing> {
         let (Stream::Open(stream), Speech::Frames) = (self.stream, self.speech) else {
             return None;
@@ -41,6 +42,7 @@ impl ChannelMachine {
         let mut out = Vec::new();
         let ack = self.receiving.last_ack();
         self.answer(ack, &mut out);
+        self.announce_end(&mut out);
         (!out.is_empty()).then(|| Outgoing {
             stream,
             kind: MessageKind::Binary,
@@ -63,11 +65,7 @@ impl ChannelMachine {
             frame.encode(&mut out);
         }
         self.after_sending(before);
-        if !self.is_lossy()
-            && let Some(at) = self.take_fin()
-        {
-            ChannelFrame::Fin { at }.encode(&mut out);
-        }
+        self.announce_end(&mut out);
         self.close_if_done();
         (!out.is_empty()).then(|| out.into())
     }
@@ -79,6 +77,15 @@ impl ChannelMachine {
         }
         if let Some((next, credit)) = ack {
             ChannelFrame::Ack { next, credit }.encode(out);
+        }
+    }
+
+    /// Tells the peer where this side's direction ends. The end of a lossy channel is told elsewhere.
+    fn announce_end(&mut self, out: &mut Vec<u8>) {
+        if !self.is_lossy()
+            && let Some(at) = self.take_fin()
+        {
+            ChannelFrame::Fin { at }.encode(out);
         }
     }
 

@@ -6,13 +6,13 @@ use std::vec::Vec;
 use rondevu_core::frame::{ChannelFrame, Cursor, FRAGMENT_OVERHEAD};
 use rondevu_core::{
     ChannelId, DurableChannelState, DurableConnectionState, Instant, LinkId, LinkInfo, Liveness,
-    Seq, StreamId,
+    Seq, StreamId, Unconfirmed,
 };
 
 use super::streams::{Opener, wire_id};
 use super::{ConnectionEvent, ConnectionMachine, LinkKind, LiveLink, Retry, SessionLink};
 use crate::channel::ChannelMachine;
-use crate::error::ProtocolViolation;
+use crate::error::{ConnectionClosed, ProtocolViolation};
 
 /// A link on which a hello has come.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +182,14 @@ impl ConnectionMachine {
                 (false, _) => self.attach_new(id, info),
                 (true, false) => channel.on_forgotten_by_peer(),
                 // The peer has too many channels to take it.
-                (true, true) => channel.close(),
+                (true, true) => {
+                    let refused = channel.outbox().unconfirmed();
+                    channel.close();
+                    if refused != Unconfirmed::default() && self.close_by.is_some() {
+                        self.close_reason = ConnectionClosed::LocalUnconfirmed;
+                        self.refused += refused;
+                    }
+                }
             }
         }
     }

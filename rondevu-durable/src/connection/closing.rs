@@ -95,7 +95,7 @@ impl ConnectionMachine {
     }
 
     fn end_everything(&mut self) -> Unconfirmed {
-        let mut unconfirmed = Unconfirmed::default();
+        let mut unconfirmed = core::mem::take(&mut self.refused);
         for channel in self.channels.values_mut() {
             unconfirmed += channel.outbox().unconfirmed();
             channel.close();

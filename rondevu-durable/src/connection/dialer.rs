@@ -401,30 +401,34 @@ impl ConnectionMachine {
         self.incarnation = hello.incarnation;
         self.generation = hello.generation;
         self.retire_peer_ids();
-        let mut unconfirmed = Unconfirmed::default();
+        let (mut dropped, mut kept) = (Unconfirmed::default(), Unconfirmed::default());
         let ids: Vec<_> = self.channels.keys().copied().collect();
         for id in ids {
             let own = self.is_own(id);
             let Some(channel) = self.channels.get_mut(&id) else {
                 continue;
             };
+            if channel.state() == DurableChannelState::Closed {
+                // It stays as it ended, for whoever still reads.
+                continue;
+            }
             if !own {
                 // The acceptor created it and no longer knows of it.
-                unconfirmed += channel.outbox().unconfirmed();
+                dropped += channel.outbox().unconfirmed();
                 channel.close();
                 continue;
             }
             if self.config.session_loss == SessionLoss::Drop {
                 // Before the reset, which forgets what has left and what has not.
-                unconfirmed += channel.drop_unconfirmed();
+                dropped += channel.drop_unconfirmed();
             }
-            unconfirmed += channel.on_session_reset();
+            kept += channel.on_session_reset();
         }
-        let dropped =
-            self.config.session_loss == SessionLoss::Drop && unconfirmed != Unconfirmed::default();
-        if dropped && self.close_by.is_some() {
+        if dropped != Unconfirmed::default() && self.close_by.is_some() {
             self.close_reason = ConnectionClosed::LocalUnconfirmed;
         }
+        let mut unconfirmed = dropped;
+        unconfirmed += kept;
         self.touched.extend(self.channels.keys().copied());
         self.events
             .push_back(ConnectionEvent::SessionReset { unconfirmed });

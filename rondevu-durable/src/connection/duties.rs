@@ -241,13 +241,21 @@ impl ConnectionMachine {
             return;
         }
         self.reconnector.handle_timeout(now);
-        for channel in self.channels.values_mut() {
-            channel.handle_timeout(now);
+        for (id, channel) in &mut self.channels {
+            if channel.handle_timeout(now) {
+                self.touched.push_back(*id);
+            }
         }
         self.watch_liveness(now);
         self.watch_attempt(now);
         if self.close_by.is_some_and(|at| at <= now) {
-            self.end_with_bye(ByeReason::Closed, ConnectionClosed::LocalUnconfirmed);
+            // A peer that keeps its own direction open has confirmed everything all the same.
+            let mut channels = self.channels.values();
+            let reason = match channels.all(|channel| channel.outbox().is_settled()) {
+                true => self.close_reason,
+                false => ConnectionClosed::LocalUnconfirmed,
+            };
+            self.end_with_bye(ByeReason::Closed, reason);
         }
         if self.resume_by.is_some_and(|at| at <= now) {
             self.end_with_bye(ByeReason::SessionExpired, ConnectionClosed::SessionExpired);
@@ -405,10 +413,11 @@ impl ConnectionMachine {
         for channel in lossy.filter(|channel| channel.stream().is_some()) {
             let id = channel.id();
             let wire = wire_id(id, own, base);
-            let frame = if channel.take_fin_ack() {
-                ControlFrame::Finished { channel: wire }
-            } else if channel.take_fin().is_some() {
+            // The end first: a peer that has both answers is done with the channel.
+            let frame = if channel.take_fin().is_some() {
                 ControlFrame::Finish { channel: wire }
+            } else if channel.take_fin_ack() {
+                ControlFrame::Finished { channel: wire }
             } else {
                 continue;
             };
@@ -461,6 +470,11 @@ impl ConnectionMachine {
     /// What happened, oldest first.
     pub fn poll_event(&mut self) -> Option<ConnectionEvent> {
         self.events.pop_front()
+    }
+
+    /// The application has changed something about a channel that others may wait for.
+    pub fn touch(&mut self, channel: ChannelId) {
+        self.touched.push_back(channel);
     }
 
     /// A channel with something new: a message, room, an event or another state.

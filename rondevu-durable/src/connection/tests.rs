@@ -3,6 +3,7 @@
 mod any_cuts;
 mod connecting;
 mod ending;
+mod honesty;
 mod kinds;
 mod ladder;
 mod pair;

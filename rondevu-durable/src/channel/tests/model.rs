@@ -121,9 +121,9 @@ impl Two {
             Step::Wait => {
                 self.now += core::time::Duration::from_millis(30);
                 let now = self.now;
-                self.sides
-                    .iter_mut()
-                    .for_each(|side| side.handle_timeout(now));
+                self.sides.iter_mut().for_each(|side| {
+                    side.handle_timeout(now);
+                });
             }
         }
         for side in [0, 1] {

@@ -57,8 +57,8 @@ fn every_command_and_fact_of_the_sources_is_in_the_tables() {
     ];
     let public = |source: &&'static str| state_table::commands_in(source);
     let mut expected: Vec<&str> = sources.iter().flat_map(public).collect();
-    // Duties and what hands out a channel change nothing by themselves.
-    expected.retain(|name| !name.starts_with("poll_") && *name != "channel_mut");
+    // Duties, what hands out a channel and what calls others to it change nothing by themselves.
+    expected.retain(|name| !name.starts_with("poll_") && !["channel_mut", "touch"].contains(name));
     expected.sort_unstable();
     let mut covered: Vec<&str> = all_facts().iter().map(|(_, fact)| fact.method()).collect();
     covered.sort_unstable();
