@@ -27,7 +27,7 @@ fn an_end_that_closing_overtakes_is_told_as_a_last_word() {
         ..ChannelConfig::default()
     };
     let config = ConnectionConfig {
-        incoming_channel: keeping.clone(),
+        incoming_channel: keeping,
         ..ConnectionConfig::default()
     };
     let mut pair = Pair::connected(config);
@@ -154,7 +154,7 @@ fn closing_is_confirmed_though_the_peer_keeps_its_direction_open() {
         ..ChannelConfig::default()
     };
     let config = ConnectionConfig {
-        incoming_channel: keeping.clone(),
+        incoming_channel: keeping,
         ..ConnectionConfig::default()
     };
     let mut pair = Pair::connected(config);
