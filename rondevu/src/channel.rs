@@ -249,8 +249,9 @@ impl DurableChannel {
         Ok(outcome)
     }
 
-    /// Receives the next message; `None` when the peer has closed the channel and everything was
-    /// received. Gaps are skipped; see [`recv_delivery`](Self::recv_delivery).
+    /// Receives the next message; `None` when everything was received and no more will come. Whether that is because
+    /// the peer was done or because the channel ended otherwise, [`has_ended`](Self::has_ended) says. Gaps are
+    /// skipped; see [`recv_delivery`](Self::recv_delivery).
     ///
     /// Cancellation: no message is lost.
     pub async fn recv(&self) -> Option<Message> {
@@ -264,7 +265,8 @@ impl DurableChannel {
         }
     }
 
-    /// Receives the next message, or the report that some are missing at this place.
+    /// Receives the next message, or the report that some are missing at this place. After a peer has lost its
+    /// memory, all that were dropped before stand before what is sent again.
     ///
     /// Cancellation: no message is lost.
     pub async fn recv_delivery(&self) -> Option<Delivery> {
@@ -279,7 +281,8 @@ impl DurableChannel {
         }
     }
 
-    /// Waits until the peer has confirmed everything that was sent so far.
+    /// Waits until the peer has confirmed everything that was sent so far; a lossy channel and a peer without the
+    /// session protocol confirm nothing, so there until all of it was handed to a link.
     ///
     /// Cancellation: no effect.
     ///

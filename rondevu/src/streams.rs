@@ -23,7 +23,8 @@ pub struct Messages {
 ///
 /// It is ready when there is room in the channel's queue. It takes one message of any size then,
 /// and keeps it until the queue has room for it. Flushing waits until the queue has taken that
-/// message, closing until the peer has confirmed everything.
+/// message, closing until the peer has confirmed everything or the channel has ended; which of both,
+/// [`DurableChannel::flushed`] says.
 #[derive(Debug)]
 pub struct MessageSink {
     channel: DurableChannel,
