@@ -6,8 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use rondevu::{ChannelConfig, ConnectionConfig, Message, Outcome, QueueLimits};
-use rondevu::{SendError, ServiceOptions};
+use rondevu::{ChannelConfig, ConnectionConfig, DurableChannel, DurableConnection, Message};
+use rondevu::{Outcome, QueueLimits, SendError, ServiceOptions};
 use support::meeting::Meeting;
 
 #[tokio::test]
@@ -35,12 +35,10 @@ async fn a_handle_that_was_asked_for_by_label_is_one_of_the_others() {
     assert_eq!(other.recv().await, None);
 }
 
-#[tokio::test]
-async fn whoever_waits_hears_of_what_was_dropped_while_there_is_no_link() {
-    let meeting = Meeting::with(ServiceOptions::default(), ConnectionConfig::default()).await;
-    let (dialed, _accepted) = meeting.connect().await;
+/// A channel whose queue has room for one message, which may wait for so long.
+fn narrow_channel(connection: &DurableConnection, age_max: Option<Duration>) -> DurableChannel {
     let queue = QueueLimits {
-        age_max: Some(Duration::from_millis(50)),
+        age_max,
         messages_max: 1,
         ..QueueLimits::default()
     };
@@ -48,7 +46,14 @@ async fn whoever_waits_hears_of_what_was_dropped_while_there_is_no_link() {
         queue,
         ..ChannelConfig::default()
     };
-    let channel = dialed.create_channel("chat", &config).unwrap();
+    connection.create_channel("chat", &config).unwrap()
+}
+
+#[tokio::test]
+async fn whoever_waits_hears_of_what_was_dropped_while_there_is_no_link() {
+    let meeting = Meeting::with(ServiceOptions::default(), ConnectionConfig::default()).await;
+    let (dialed, _accepted) = meeting.connect().await;
+    let channel = narrow_channel(&dialed, Some(Duration::from_millis(50)));
     dialed.pause();
     let waiting = channel.send_confirmed("expires");
     assert_eq!(waiting.await.unwrap(), Outcome::Undelivered);
@@ -61,16 +66,7 @@ async fn whoever_waits_hears_of_what_was_dropped_while_there_is_no_link() {
 async fn whoever_waits_for_room_hears_that_the_channel_takes_no_more() {
     let meeting = Meeting::with(ServiceOptions::default(), ConnectionConfig::default()).await;
     let (dialed, _accepted) = meeting.connect().await;
-    let queue = QueueLimits {
-        age_max: None,
-        messages_max: 1,
-        ..QueueLimits::default()
-    };
-    let config = ChannelConfig {
-        queue,
-        ..ChannelConfig::default()
-    };
-    let channel = dialed.create_channel("chat", &config).unwrap();
+    let channel = narrow_channel(&dialed, None);
     dialed.pause();
     channel.send("fills the queue").await.unwrap();
     let finish = async { channel.finish() };

@@ -20,8 +20,8 @@ fn unconfirmed(undelivered: u64, maybe_delivered: u64) -> Unconfirmed {
     }
 }
 
-#[test]
-fn an_end_that_closing_overtakes_is_told_as_a_last_word() {
+/// A channel each of whose ends keeps its own direction open after the other's has ended.
+fn with_directions_that_end_apart() -> (Pair, ChannelId) {
     let keeping = ChannelConfig {
         half_open: HalfOpen::Keep,
         ..ChannelConfig::default()
@@ -32,6 +32,12 @@ fn an_end_that_closing_overtakes_is_told_as_a_last_word() {
     };
     let mut pair = Pair::connected(config);
     let chat = pair.dialer.open_channel("chat", &keeping).unwrap();
+    (pair, chat)
+}
+
+#[test]
+fn an_end_that_closing_overtakes_is_told_as_a_last_word() {
+    let (mut pair, chat) = with_directions_that_end_apart();
     pair.settle();
     pair.send(Role::Dialer, chat, "request");
     pair.dialer.channel_mut(chat).unwrap().finish();
@@ -149,16 +155,7 @@ fn closing_tells_of_what_the_peer_had_no_room_for() {
 
 #[test]
 fn closing_is_confirmed_though_the_peer_keeps_its_direction_open() {
-    let keeping = ChannelConfig {
-        half_open: HalfOpen::Keep,
-        ..ChannelConfig::default()
-    };
-    let config = ConnectionConfig {
-        incoming_channel: keeping,
-        ..ConnectionConfig::default()
-    };
-    let mut pair = Pair::connected(config);
-    let chat = pair.dialer.open_channel("chat", &keeping).unwrap();
+    let (mut pair, chat) = with_directions_that_end_apart();
     pair.send(Role::Dialer, chat, "all");
     pair.settle();
     pair.dialer.close(pair.now);
