@@ -1,6 +1,6 @@
 //! The handle of a durable channel.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rondevu_core::{ChannelId, Delivery, DurableChannelState, Instant, Message, Outcome, Overflow};
 use rondevu_durable::{ChannelEvent, ChannelMachine, SendError};
@@ -50,7 +50,8 @@ impl Drop for ChannelHandle {
     fn drop(&mut self) {
         let shared = &self.connection.0.shared;
         let mut core = lock(&shared.core);
-        if lock(&self.waiters.handle).as_ptr() != std::ptr::from_ref(self) {
+        let latest = lock(&self.waiters.handle).as_ref().map(Weak::as_ptr);
+        if latest != Some(std::ptr::from_ref(self)) {
             // Somebody has asked for another handle after the last of these was given up.
             return;
         }
@@ -58,8 +59,14 @@ impl Drop for ChannelHandle {
             channel.finish();
             channel.discard_incoming();
         }
-        core.machine.forget_channel(self.id);
-        core.channels.remove(&self.id);
+        match core.machine.state().is_final() {
+            true => {
+                core.machine.forget_channel(self.id);
+                core.channels.remove(&self.id);
+            }
+            // Listeners still hear how it ends.
+            false => core.machine.touch(self.id),
+        }
         drop(core);
         shared.wake.notify_one();
     }
@@ -73,7 +80,7 @@ impl DurableChannel {
         let new = || ChannelShared::new(state.unwrap_or(DurableChannelState::Closed));
         let waiters = Arc::clone(core.channels.entry(id).or_insert_with(new));
         let mut known = lock(&waiters.handle);
-        if let Some(handle) = known.upgrade() {
+        if let Some(handle) = known.as_ref().and_then(Weak::upgrade) {
             return Self(handle);
         }
         let handle = Arc::new(ChannelHandle {
@@ -81,7 +88,7 @@ impl DurableChannel {
             id,
             waiters: Arc::clone(&waiters),
         });
-        *known = Arc::downgrade(&handle);
+        *known = Some(Arc::downgrade(&handle));
         Self(handle)
     }
 

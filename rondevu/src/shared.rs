@@ -57,8 +57,8 @@ pub(crate) struct ChannelShared {
     pub(crate) changed: Arc<Notify>,
     pub(crate) events: EventSource<ChannelEvent>,
     pub(crate) state: watch::Sender<DurableChannelState>,
-    /// What all handles of the channel share, while there are any. Only changed under the lock of the core.
-    pub(crate) handle: Mutex<Weak<ChannelHandle>>,
+    /// What all handles of the channel share, once there was one. Only changed under the lock of the core.
+    pub(crate) handle: Mutex<Option<Weak<ChannelHandle>>>,
 }
 
 impl ChannelShared {
@@ -69,6 +69,12 @@ impl ChannelShared {
             state: watch::channel(state).0,
             handle: Mutex::default(),
         })
+    }
+
+    /// Whether the application has given up the last handle.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let handle = lock(&self.handle);
+        handle.as_ref().is_some_and(|it| it.strong_count() == 0)
     }
 }
 
@@ -137,6 +143,11 @@ impl Shared {
                     .send_if_modified(|known| std::mem::replace(known, state) != state);
             }
             shared.changed.notify_waiters();
+            let is_over = *shared.state.borrow() == DurableChannelState::Closed;
+            if is_over && shared.is_abandoned() {
+                core.channels.remove(&id);
+                core.machine.forget_channel(id);
+            }
         }
         let state = core.machine.state();
         self.state

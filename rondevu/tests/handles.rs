@@ -6,8 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use rondevu::{ChannelConfig, ConnectionConfig, DurableChannel, DurableConnection, Message};
-use rondevu::{Outcome, QueueLimits, SendError, ServiceOptions};
+use rondevu::{ChannelConfig, ChannelEvent, ConnectionConfig, DurableChannel, DurableConnection};
+use rondevu::{Message, Outcome, QueueLimits, SendError, ServiceOptions};
 use support::meeting::Meeting;
 
 #[tokio::test]
@@ -72,4 +72,26 @@ async fn whoever_waits_for_room_hears_that_the_channel_takes_no_more() {
     let finish = async { channel.finish() };
     let (sent, ()) = tokio::join!(channel.send("finds no room"), finish);
     assert!(matches!(sent, Err(SendError::Closed(_))), "{sent:?}");
+}
+
+#[tokio::test]
+async fn whoever_listens_hears_how_a_channel_without_handles_ended() {
+    let meeting = Meeting::with(ServiceOptions::default(), ConnectionConfig::default()).await;
+    let (dialed, accepted) = meeting.connect().await;
+    let config = ChannelConfig::default();
+    let channel = dialed.create_channel("chat", &config).unwrap();
+    channel.send("one").await.unwrap();
+    let other = accepted.incoming_channel().await.unwrap();
+    assert_eq!(other.recv().await, Some(Message::from("one")));
+    other.send("unread").await.unwrap();
+    assert!(other.flushed().await);
+    let mut events = channel.events();
+    drop(channel);
+    let told = loop {
+        if let ChannelEvent::Closed { unread, .. } = events.recv().await.unwrap().unwrap() {
+            break unread;
+        }
+    };
+    assert_eq!(told, 1);
+    assert!(dialed.channel("chat").is_none());
 }
