@@ -217,14 +217,22 @@ impl Outbox {
     }
 
     /// Takes the oldest queued message whole, for a peer that does not number. It counts as handed
-    /// to the link.
-    pub fn next_message(&mut self) -> Option<(MessageKind, Bytes)> {
+    /// to the link. Those before it that no link carries, empty ones and larger ones than `bytes_max`, are dropped
+    /// like those that the peer refuses.
+    pub fn next_message(&mut self, bytes_max: usize) -> Option<(MessageKind, Bytes)> {
         self.refuse_too_large();
         // Such a peer cannot be told of gaps.
         self.lost = 0;
-        let queued = self.queue.pop()?;
-        self.confirmations.settle(queued.number, Outcome::Unknown);
-        Some((queued.kind, queued.payload))
+        while let Some(queued) = self.queue.pop() {
+            if (1..=bytes_max).contains(&queued.payload.len()) {
+                self.confirmations.settle(queued.number, Outcome::Unknown);
+                return Some((queued.kind, queued.payload));
+            }
+            self.confirmations
+                .settle(queued.number, Outcome::Undelivered);
+            self.refused += 1;
+        }
+        None
     }
 
     /// The cost of a fragment of `len` bytes if it may be sent now.

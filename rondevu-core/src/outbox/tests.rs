@@ -348,9 +348,26 @@ fn a_lossy_outbox_forgets_what_it_sent_and_needs_no_credit() {
 fn a_message_for_a_peer_that_does_not_number_is_taken_whole() {
     let mut outbox = Outbox::new(Keeping::NotAtAll, QueueLimits::default(), 4, 0);
     push(&mut outbox, b"0123456789");
-    let message = outbox.next_message().map(|(_, payload)| payload.to_vec());
+    let message = outbox
+        .next_message(1000)
+        .map(|(_, payload)| payload.to_vec());
     assert_eq!(message, Some(b"0123456789".to_vec()));
-    assert_eq!((outbox.next_message(), outbox.settled()), (None, 1));
+    assert_eq!((outbox.next_message(1000), outbox.settled()), (None, 1));
+}
+
+#[test]
+fn what_no_link_carries_to_such_a_peer_has_never_left() {
+    let mut outbox = Outbox::new(Keeping::NotAtAll, QueueLimits::default(), 4, 0);
+    for (number, payload) in (0..).zip([&b""[..], b"0123456789", b"fits"]) {
+        push(&mut outbox, payload);
+        outbox.watch(number);
+    }
+    let message = outbox.next_message(4).map(|(_, payload)| payload.to_vec());
+    assert_eq!(message, Some(b"fits".to_vec()));
+    assert_eq!(outbox.take_refused(), 2);
+    let outcomes = [0, 1, 2].map(|number| outbox.take_outcome(number));
+    let undelivered = Some(Outcome::Undelivered);
+    assert_eq!(outcomes, [undelivered, undelivered, Some(Outcome::Unknown)]);
 }
 
 #[test]
