@@ -413,11 +413,10 @@ impl ConnectionMachine {
         for channel in lossy.filter(|channel| channel.stream().is_some()) {
             let id = channel.id();
             let wire = wire_id(id, own, base);
-            // The end first: a peer that has both answers is done with the channel.
-            let frame = if channel.take_fin().is_some() {
-                ControlFrame::Finish { channel: wire }
-            } else if channel.take_fin_ack() {
+            let frame = if channel.take_fin_ack() {
                 ControlFrame::Finished { channel: wire }
+            } else if channel.take_fin().is_some() {
+                ControlFrame::Finish { channel: wire }
             } else {
                 continue;
             };

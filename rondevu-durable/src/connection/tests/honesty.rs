@@ -1,7 +1,5 @@
 //! What is told of messages and ends is true, however the connection comes to its end.
 
-use rondevu_core::frame::ChannelOptions;
-
 use super::*;
 use crate::ChannelEvent;
 use crate::config::HalfOpen;
@@ -219,31 +217,4 @@ fn a_plain_channel_closes_though_a_message_was_dropped() {
     assert_eq!(core::iter::from_fn(|| dialer.poll_transmit(now)).count(), 0);
     let machine = dialer.channel(own).unwrap();
     assert_eq!(machine.state(), DurableChannelState::Closed);
-}
-
-#[test]
-fn a_lossy_channel_ends_on_both_sides_though_the_first_answers_were_lost() {
-    let lossy = ChannelConfig {
-        options: ChannelOptions {
-            ordered: true,
-            reliability: Reliability::MaxRetransmits(0),
-        },
-        ..ChannelConfig::default()
-    };
-    let mut pair = Pair::connected(ConnectionConfig::default());
-    let chat = pair.dialer.open_channel("chat", &lossy).unwrap();
-    pair.settle();
-    let link = pair.dialer.live_link().unwrap();
-    let acceptor = pair.acceptor.as_mut().unwrap();
-    acceptor.channel_mut(chat).unwrap().finish();
-    pair.pump();
-    while pair.deliver_to_dialer(link) {}
-    // The dialer answers and tells its own end; both are lost.
-    pair.pump();
-    pair.cut_all();
-    pair.wait(Duration::from_secs(2));
-    let state = |machine: &ConnectionMachine| machine.channel(chat).map(ChannelMachine::state);
-    let both = [&pair.dialer, pair.acceptor.as_ref().unwrap()].map(state);
-    assert_eq!(both, [Some(DurableChannelState::Closed); 2]);
-    assert_eq!(pair.dialer.generation(), Generation(2));
 }
