@@ -16,15 +16,21 @@ function connect(options = {}) {
 
 /** Sends numbers until `isOver`, and expects each of them back once and in order. */
 async function count(channel, isOver) {
-  let sent = 0;
+  let [sent, isDone] = [0, false];
+  const send = () => {
+    channel.send(`${sent}`);
+    sent += 1;
+  };
   const sending = (async () => {
     while (!isOver()) {
-      channel.send(`${sent}`);
-      sent += 1;
+      send();
       if (sent % 50 === 0) await sleep(5);
     }
+    // All may have come back before it was over; whoever waits for one more gets this one.
+    send();
+    isDone = true;
   })();
-  for (let received = 0; !isOver() || received < sent; received += 1) {
+  for (let received = 0; !isDone || received < sent; received += 1) {
     const message = await channel.receive();
     expect(message === `${received}`, `${message} came instead of ${received}`);
   }
