@@ -212,11 +212,7 @@ export class DurableChannel extends EventTarget {
     };
     this.#answers(now).forEach(add);
     for (let frame; (frame = this.#outbox.nextFrame(room - length)); ) add(frame);
-    const at = this.#sending === 'finishing' ? this.#outbox.end() : null;
-    if (at !== null) {
-      this.#sending = 'announced';
-      add({ type: 'fin', at });
-    }
+    this.#ends().forEach(add);
     this.#closeIfDone();
     return parts.length ? concat(parts) : null;
   }
@@ -234,15 +230,18 @@ export class DurableChannel extends EventTarget {
     return answers;
   }
 
+  /** The frame that tells where this side's direction ends, if that is due. */
+  #ends() {
+    const at = this.#sending === 'finishing' ? this.#outbox.end() : null;
+    if (at === null) return [];
+    this.#sending = 'announced';
+    return [{ type: 'fin', at }];
+  }
+
   /** What the peer has not been told, of what it sent (due or not) and of this side's end, as a transport
    * message; `null` if it knows all. The session ends. */
   lastWords() {
-    const words = this.#answers(Infinity);
-    const at = this.#sending === 'finishing' ? this.#outbox.end() : null;
-    if (at !== null) {
-      this.#sending = 'announced';
-      words.push({ type: 'fin', at });
-    }
+    const words = [...this.#answers(Infinity), ...this.#ends()];
     return words.length ? concat(words.map(encodeChannel)) : null;
   }
 

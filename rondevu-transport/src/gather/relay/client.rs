@@ -311,6 +311,7 @@ impl Client {
         for _ in 0..TURNS_MAX {
             while let Some(transmit) = self.turn.poll_transmit(at(now)) {
                 let bytes = transmit.data.to_vec();
+                self.note_request(&bytes);
                 self.push(bytes, now);
             }
             while let Some(event) = self.turn.poll_event() {
@@ -377,10 +378,15 @@ impl Client {
     }
 
     fn push(&mut self, bytes: Vec<u8>, now: Instant) {
-        if self.output.len() >= OUTPUT_MAX {
-            return;
+        if self.output.len() < OUTPUT_MAX {
+            self.sent_at = now;
+            self.output.push_back(bytes);
         }
-        if let Some(stun) = Stun::parse(&bytes)
+    }
+
+    /// Remembers what was asked, for the refusals.
+    fn note_request(&mut self, bytes: &[u8]) {
+        if let Some(stun) = Stun::parse(bytes)
             && stun.class() == Class::Request
             && !self.requests.contains(&stun.transaction())
         {
@@ -389,8 +395,6 @@ impl Client {
                 self.requests.pop_front();
             }
         }
-        self.sent_at = now;
-        self.output.push_back(bytes);
     }
 }
 
